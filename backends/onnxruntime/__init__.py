@@ -1,0 +1,1 @@
+"""The ONNX back end: files for ONNX Runtime."""

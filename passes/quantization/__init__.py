@@ -1,0 +1,1 @@
+"""Passes that move a model to low-precision numbers."""

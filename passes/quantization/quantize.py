@@ -1,0 +1,132 @@
+"""The quantize pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from pruna_ir import registry
+from pruna_ir.calibration.collect import collect
+from pruna_ir.calibration.ranges import parse_method, solve
+from pruna_ir.calibration.scheme import Range
+from pruna_ir.model.invariants import node_name
+from pruna_ir.passes.quantization.guard import Chosen, Guard
+from pruna_ir.passes.quantization.insert import insert_qdq
+from pruna_ir.passes.quantization.plan import Plan, make_plan
+from pruna_ir.passes.quantization.regions import Region, split
+from pruna_ir.pipeline.options import option
+from pruna_ir.pipeline.pass_base import Effect, Need, Pass, PassResult
+from pruna_ir.pipeline.selection import select
+from pruna_ir.remarks import RemarkKind
+
+if TYPE_CHECKING:
+    from pruna_ir.model import Model
+    from pruna_ir.pipeline.context import Context
+    from pruna_ir.targets import Target
+
+
+@dataclass(frozen=True)
+class Quantize(Pass):
+    """Quantize to 8 bits for a target, where that is faster and accurate enough on the user's data.
+
+    Before:  x -> Conv(w, b) -> Relu -> y
+    After:   x -> Q -> DQ -> Conv(DQ(w8), DQ(b32)) -> Relu -> Q -> DQ -> y
+
+    Q/DQ are placed by the target's table so that its runtime fuses every group into an integer kernel; ranges come
+    from one streaming pass over the calibration split. Regions (connected kernels of one spatial size) that make the
+    model slower, or cost more accuracy than allowed, stay in float; each gives its reason. Sub-graphs of control-flow
+    nodes stay in float.
+    """
+
+    name: ClassVar[str] = "quantize"
+    effect: ClassVar[Effect] = Effect.APPROXIMATE
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA})
+
+    target: str = option("", "table to quantize for; empty: the run's target")
+    ranges: str = option("mse", "how ranges are chosen: minmax, percentile, percentile99.9, mse or entropy")
+    exclude: tuple[str, ...] = option((), "nodes that stay in float: globs over names, or op:TYPE")
+    samples: int = option(512, "calibration samples to use at most", low=1)
+    guard: bool = option(True, "measure speed and accuracy, and keep regions in float that lose")
+
+    def run(self, model: Model, context: Context) -> PassResult:
+        """Quantize `model`."""
+        parse_method(self.ranges)
+        target = registry.target(self.target) if self.target else context.target
+        result = PassResult()
+        plan = self._plan(model, target, result)
+        if not plan.kernels:
+            return result
+        ranges = self._calibrate(model, plan, target, context)
+        regions = split(plan)
+        chosen = self._choose(model, target, regions, ranges, context, result)
+        kernels = keys(regions, chosen)
+        if not kernels:
+            return result
+        apply(model, target, kernels, ranges)
+        result.count("integer kernels", len(kernels))
+        for index in sorted(chosen):
+            count = len(regions[index].kernels)
+            result.remarks.append(
+                self.remark(RemarkKind.PASSED, "", "region {}: {} kernels run in integers", regions[index].name, count)
+            )
+        return result
+
+    def _plan(self, model: Model, target: Target, result: PassResult) -> Plan:
+        excluded = {id(node) for node in select(model.graph.nodes, self.exclude)}
+        full = make_plan(model.graph, target)
+        allowed = {kernel.key for kernel in full.kernels if id(kernel.node) not in excluded}
+        plan = make_plan(model.graph, target, allowed) if excluded else full
+        for node, reason in full.refused:
+            result.remarks.append(self.remark(RemarkKind.MISSED, node_name(node), "stays in float: {}", reason))
+        for node in model.graph.nodes:
+            if id(node) in excluded:
+                result.remarks.append(self.remark(RemarkKind.MISSED, node_name(node), "stays in float: excluded"))
+        return plan
+
+    def _calibrate(self, model: Model, plan: Plan, target: Target, context: Context) -> dict[str, Range]:
+        calibration = context.require_data(self.name).require("calibration").head(self.samples)
+        names = plan.calibrated()
+        statistics = collect(
+            model,
+            (batch.feeds for batch in calibration.batches(1)),
+            names,
+            threads=min(2, os.cpu_count() or 1),
+            progress=lambda done: context.progress("calibrating", done, calibration.size or 0),
+        )
+        return {name: solve(statistics[name], target.activations, self.ranges) for name in names}
+
+    def _choose(
+        self,
+        model: Model,
+        target: Target,
+        regions: list[Region],
+        ranges: Mapping[str, Range],
+        context: Context,
+        result: PassResult,
+    ) -> Chosen:
+        if not self.guard:
+            return frozenset(range(len(regions)))
+
+        def build(chosen: Chosen) -> Model:
+            candidate = model.clone()
+            apply(candidate, target, keys(regions, chosen), ranges)
+            return candidate
+
+        feeds = next(iter(context.require_data(self.name).require("calibration").head(1).batches(1))).feeds
+        guard = Guard(model, regions, build, context, feeds)
+        verdict = context.decisions.decide(f"{self} regions", lambda: asdict(guard.choose()))
+        for region, reason in verdict["reasons"].items():
+            result.remarks.append(self.remark(RemarkKind.MISSED, "", "region {} stays in float: {}", region, reason))
+        return frozenset(verdict["chosen"])
+
+
+def keys(regions: list[Region], chosen: Chosen) -> set[str]:
+    """The kernels of the chosen regions."""
+    return {key for index in chosen for key in regions[index].kernels}
+
+
+def apply(model: Model, target: Target, kernels: set[str], ranges: Mapping[str, Range]) -> None:
+    """Make these kernels of `model` run in integers."""
+    insert_qdq(model.graph, make_plan(model.graph, target, kernels), target, ranges)

@@ -1,0 +1,1 @@
+"""Analyses: facts about a Model that passes and reports ask for."""

@@ -1,0 +1,122 @@
+"""How good a changed model still is, on data that decisions may look at: never the test split."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pruna_ir.data.agreement import Agreement
+from pruna_ir.data.metrics import Metric, evaluate, trim
+from pruna_ir.runtime.session import Session
+
+if TYPE_CHECKING:
+    from pruna_ir.data import BoundDataset, Split
+    from pruna_ir.model import Model
+
+# Samples that a score is taken over, and that outputs are compared on.
+SCORED_SAMPLES = 512
+COMPARED_SAMPLES = 32
+# Models with a free batch dimension are scored in batches of this size.
+BATCH = 16
+
+
+@dataclass
+class Evaluator:
+    """Scores models against a reference on the calibration and train splits.
+
+    The score is the dataset's metric where the samples have labels, else agreement with the reference.
+    """
+
+    data: BoundDataset
+    reference: Model
+    _splits: list[Split] = field(default_factory=list)
+    _metrics: list[Metric] = field(default_factory=list)
+    _expected: list[dict[str, np.ndarray]] = field(default_factory=list)
+    _reference_score: float | None = None
+
+    def __post_init__(self) -> None:
+        room = SCORED_SAMPLES
+        for split in (self.data.calibration, self.data.train):
+            if split is None or room <= 0:
+                continue
+            part = split.head(room).cached()
+            self._splits.append(part)
+            self._metrics.append(self._metric_for(part))
+            room -= part.size if part.size is not None else room
+
+    def _metric_for(self, split: Split) -> Metric:
+        metric = self.data.metric()
+        if metric is not None and (split.labelled or not metric.needs_labels):
+            return metric
+        return Agreement(Session(self.reference, threads=_threads()).run)
+
+    @property
+    def metric_name(self) -> str:
+        """The name of the score."""
+        return self._metrics[0].name
+
+    @property
+    def reference_score(self) -> float:
+        """The reference's own score."""
+        if self._reference_score is None:
+            self._reference_score = self.score(self.reference)
+        return self._reference_score
+
+    def score(self, model: Model) -> float:
+        """The score of a model, weighted over the splits by their numbers of samples."""
+        run = Session(model, threads=_threads()).run
+        total = weight = 0.0
+        for split, metric in zip(self._splits, self._metrics, strict=True):
+            size = float(split.size or 1)
+            total += size * evaluate(run, split, metric, BATCH)
+            weight += size
+        return total / weight
+
+    def drop(self, model: Model) -> float:
+        """The relative loss of score against the reference; negative for a gain."""
+        before, after = self.reference_score, self.score(model)
+        loss = before - after if self._metrics[0].higher_is_better else after - before
+        return loss / abs(before) if before else float(loss > 0)
+
+    def compare(self, model: Model) -> tuple[float, float]:
+        """SQNR in dB and the largest relative error of the outputs, over the first samples.
+
+        Both are the worst of the float outputs; the error is relative to the output's range. SQNR is infinite for
+        equal outputs.
+        """
+        if not self._expected:
+            self._expected = self._outputs(self.reference)
+        signal: dict[str, float] = {}
+        noise: dict[str, float] = {}
+        worst = 0.0
+        for expected, found in zip(self._expected, self._outputs(model), strict=True):
+            for name, wanted in expected.items():
+                if wanted.dtype.kind != "f":
+                    continue
+                gap = found[name].astype(np.float64) - wanted
+                signal[name] = signal.get(name, 0.0) + float(np.square(wanted, dtype=np.float64).sum())
+                noise[name] = noise.get(name, 0.0) + float(np.square(gap).sum())
+                span = float(np.ptp(wanted)) if wanted.size else 0.0
+                worst = max(worst, float(np.abs(gap).max(initial=0.0)) / (span or 1.0))
+        return min((_decibels(signal[name], noise[name]) for name in noise), default=math.inf), worst
+
+    def _outputs(self, model: Model) -> list[dict[str, np.ndarray]]:
+        session = Session(model, threads=_threads())
+        batches = self._splits[0].head(COMPARED_SAMPLES).batches(BATCH)
+        return [{k: np.array(v) for k, v in trim(session.run(batch.feeds), batch).items()} for batch in batches]
+
+
+def _decibels(signal: float, noise: float) -> float:
+    if not math.isfinite(noise):
+        return -math.inf
+    if noise == 0.0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal else -math.inf
+
+
+def _threads() -> int:
+    return max(1, (os.cpu_count() or 2) // 2 if (os.cpu_count() or 2) > 4 else (os.cpu_count() or 2))

@@ -1,0 +1,134 @@
+"""Collecting statistics: one streaming pass of ONNX Runtime over the samples."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from pruna_ir.calibration.accumulator import Accumulator
+from pruna_ir.calibration.derive import derivations
+from pruna_ir.calibration.fingerprint import fingerprints
+from pruna_ir.calibration.record import Record
+from pruna_ir.calibration.statistics import Statistics
+from pruna_ir.diagnostics import error
+from pruna_ir.runtime.capture import DEFAULT_LIMIT, float_tensors, open_sessions
+from pruna_ir.runtime.session import Session
+
+if TYPE_CHECKING:
+    from pruna_ir.model import Model
+
+Feeds = Mapping[str, np.ndarray]
+# Values of each tensor and sample that go into its histogram.
+SAMPLED_VALUES = 8192
+
+
+def collect(
+    model: Model | onnx.ModelProto,
+    batches: Iterable[Feeds],
+    tensors: Collection[str] | None = None,
+    *,
+    per_channel: Mapping[str, int] | None = None,
+    threads: int = 2,
+    progress: Callable[[int], None] | None = None,
+) -> Statistics:
+    """Statistics of `tensors` over all batches (None: every float graph input and every float tensor a node writes).
+
+    `per_channel` maps tensors to the axis along which they get statistics of their own. `progress` is called with the
+    number of batches that are done. The result does not depend on `threads`. Raises D005 if there is no batch.
+    """
+    proto = model if isinstance(model, onnx.ModelProto) else model.to_proto()
+    known = fingerprints(proto)
+    names = _names(proto, tensors, known)
+    axes = dict(per_channel or {})
+    derived = {name: how for name, how in derivations(proto.graph, names).items() if name not in axes}
+    captured = {name: axes.get(name) for name in names if name not in derived}
+    stream = _Stream(batches, progress)
+    records = _run(proto, stream, captured, threads)
+    for name, how in derived.items():
+        records[name] = how.apply(records[how.source])
+    return Statistics({name: replace(records[name], fingerprint=known[name]) for name in names}, stream.samples)
+
+
+def _run(
+    proto: onnx.ModelProto, stream: _Stream, captured: Mapping[str, int | None], threads: int
+) -> dict[str, Record]:
+    """Each worker runs whole batches on one thread, which scales better than the threads inside of an operator."""
+    first = stream.peek()
+    inner = [name for name in captured if name not in first]
+    sessions = open_sessions(proto, first, inner, threads=1, limit=DEFAULT_LIMIT // threads) if inner else []
+    with ThreadPoolExecutor(threads) as pool:
+        parts = [pool.submit(_work, stream, sessions, captured) for _ in range(threads)]
+        results = [part.result() for part in parts]
+    return {name: reduce(Record.merge, (result[name] for result in results)) for name in captured}
+
+
+def _work(stream: _Stream, sessions: Sequence[Session], captured: Mapping[str, int | None]) -> dict[str, Record]:
+    """Take batches from the stream until it is empty; the records of what this worker saw."""
+    accumulators = {name: Accumulator(target=SAMPLED_VALUES, axis=axis) for name, axis in captured.items()}
+    for batch, feeds in stream:
+        for name in captured.keys() & feeds.keys():
+            accumulators[name].add(feeds[name], batch)
+        for session in sessions:
+            for name, value in session.run(feeds).items():
+                accumulators[name].add(value, batch)
+        stream.finished()
+    return {name: accumulator.record() for name, accumulator in accumulators.items()}
+
+
+def _names(proto: onnx.ModelProto, tensors: Collection[str] | None, known: Collection[str]) -> list[str]:
+    if tensors is not None:
+        for name in tensors:
+            if name not in known:
+                raise error("P004", f"the model has no tensor `{name}`")
+        return list(dict.fromkeys(tensors))
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+    inputs = [value.name for value in proto.graph.input if value.type.tensor_type.elem_type in floats]
+    return inputs + float_tensors(proto)
+
+
+class _Stream:
+    """Batches handed out to several workers, with their numbers."""
+
+    def __init__(self, batches: Iterable[Feeds], progress: Callable[[int], None] | None) -> None:
+        self._batches: Iterator[tuple[int, Feeds]] = enumerate(batches)
+        self._ahead: tuple[int, Feeds] | None = None
+        self._progress = progress
+        self._done = 0
+        self._lock = threading.Lock()
+        self.samples = 0
+
+    def peek(self) -> Feeds:
+        self._ahead = next(self._batches, None)
+        if self._ahead is None:
+            raise error("D005", "there is no sample to calibrate on")
+        return self._ahead[1]
+
+    def __iter__(self) -> Iterator[tuple[int, Feeds]]:
+        return self
+
+    def __next__(self) -> tuple[int, Feeds]:
+        with self._lock:
+            if self._ahead is not None:
+                item, self._ahead = self._ahead, None
+            else:
+                item = next(self._batches)
+            self.samples += samples_in(item[1])
+            return item
+
+    def finished(self) -> None:
+        with self._lock:
+            self._done += 1
+            if self._progress is not None:
+                self._progress(self._done)
+
+
+def samples_in(feeds: Feeds) -> int:
+    """Samples in a batch: the length of the first axis of its first tensor that has one."""
+    return next((len(value) for value in feeds.values() if value.ndim), 1)

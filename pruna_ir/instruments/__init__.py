@@ -1,0 +1,1 @@
+"""Instruments: what watches a pipeline run."""

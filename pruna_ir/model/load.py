@@ -1,0 +1,130 @@
+"""From what the user holds (a path, bytes, a protobuf) to a protobuf that the IR can take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from pruna_ir.diagnostics import PrunaError, error
+from pruna_ir.model import checks, external
+from pruna_ir.model.opset import MINIMUM_OPSET, default_opset, raise_opset
+from pruna_ir.model.sidecar import Sidecar
+
+TEXT_SUFFIXES = (".onnxtxt", ".onnxtext")
+
+
+@dataclass
+class Loaded:
+    """A checked, normalized protobuf, the notes of the original, and what was done to it."""
+
+    proto: onnx.ModelProto
+    sidecar: Sidecar
+    folder: Path
+    notes: list[str] = field(default_factory=list)
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """Parse a model file, binary or (by its suffix) ONNX text. External data is not read."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise error("M001", "no such file", place=path) from None
+    except OSError as failure:
+        raise error("M001", f"cannot read the file: {failure.strerror}", place=path) from None
+    return parse(data, place=str(path), is_text=path.suffix in TEXT_SUFFIXES)
+
+
+def parse(data: bytes | str, *, place: str = "model", is_text: bool = False) -> onnx.ModelProto:
+    """Parse a serialized ModelProto or ONNX text (https://onnx.ai/onnx/repo-docs/Syntax.html)."""
+    if is_text or isinstance(data, str):
+        try:
+            return onnx.parser.parse_model(data if isinstance(data, str) else data.decode())
+        except (onnx.parser.ParseError, UnicodeDecodeError) as failure:
+            raise error("M002", f"not ONNX text: {_first_line(failure)}", place=place) from None
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError:
+        help_text = "is it an .onnx file, and did the download or the copy finish?"
+        raise error("M002", "not a protobuf, or a truncated one", place=place, help=help_text) from None
+    if not proto.HasField("graph") or not proto.opset_import:
+        raise error("M002", "a protobuf, but not an ONNX model: it has no graph or no opset", place=place)
+    return proto
+
+
+def normalize(proto: onnx.ModelProto, folder: Path, place: str = "model") -> Loaded:
+    """Check a protobuf and bring it into the one form that passes see. `proto` is changed.
+
+    Functions are inlined, initializers listed as inputs are demoted, the opset is at least 13, nodes are sorted and
+    every tensor whose type ONNX can infer has it.
+    """
+    checks.check_supported(proto, place)
+    external.check_files(proto.graph, folder)
+    if not proto.graph.name:
+        proto.graph.name = "model"
+    notes: list[str] = []
+    if proto.functions:
+        notes.append(f"{len(proto.functions)} functions inlined")
+        proto = onnx.inliner.inline_local_functions(proto)
+    checks.sort_nodes(proto.graph, place)
+    checks.check_operators(proto, place)
+    _check(proto, folder, place)
+    checks.check_weights(proto.graph, place)
+    sidecar = Sidecar.of(proto)
+    demoted = _demote_initializers(proto.graph)
+    if demoted:
+        notes.append(f"{demoted} initializers were listed as inputs and are now constants")
+    before = default_opset(proto)
+    if before < MINIMUM_OPSET:
+        proto = raise_opset(proto, place)
+        notes.append(f"opset raised from {before} to {MINIMUM_OPSET} and checked against the original's outputs")
+    return Loaded(infer_shapes(proto), sidecar, folder, notes)
+
+
+def infer_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Add the types that ONNX can infer; the model as it was if inference fails or it is above 2 GB."""
+    if proto.ByteSize() > external.PROTOBUF_LIMIT:
+        return proto
+    return _attempt(lambda: onnx.shape_inference.infer_shapes(proto, data_prop=True)) or proto
+
+
+def _attempt(infer: Callable[[], onnx.ModelProto]) -> onnx.ModelProto | None:
+    try:
+        return infer()
+    except (onnx.shape_inference.InferenceError, RuntimeError):
+        return None
+
+
+def _check(proto: onnx.ModelProto, folder: Path, place: str) -> None:
+    if any(external.is_external(tensor) for tensor in external.tensors(proto.graph)):
+        return  # the checker wants a path then; the files are checked above and ONNX Runtime loads the result
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as failure:
+        raise error("M006", _first_line(failure), place=place, notes=_context(failure)) from None
+
+
+def _first_line(failure: Exception) -> str:
+    return (str(failure).strip().splitlines() or [type(failure).__name__])[0]
+
+
+def _context(failure: Exception) -> list[str]:
+    lines = [line.strip() for line in str(failure).splitlines()[1:]]
+    return [line[:200] for line in lines if line.startswith("==>")][:2]
+
+
+def _demote_initializers(graph: onnx.GraphProto) -> int:
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]
+    demoted = len(graph.input) - len(inputs)
+    if demoted:
+        del graph.input[:]
+        graph.input.extend(inputs)
+    return demoted
+
+
+__all__ = ["Loaded", "PrunaError", "infer_shapes", "normalize", "parse", "read"]

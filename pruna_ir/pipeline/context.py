@@ -1,0 +1,67 @@
+"""What a pipeline run gives to its passes: the target, the data, the reference model, and the logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pruna_ir.decisions import DecisionLog
+from pruna_ir.diagnostics import error
+
+if TYPE_CHECKING:
+    from pruna_ir.data import BoundDataset
+    from pruna_ir.model import Model
+    from pruna_ir.pipeline.rules import RuleStats
+    from pruna_ir.targets import Target
+
+Progress = Callable[[str, int, int], None]
+
+
+def silent(task: str, done: int, total: int) -> None:
+    """A progress callback that shows nothing. `total` is 0 when it is not known."""
+
+
+@dataclass
+class Steps:
+    """Counts the single transformations of a run, so that bisection can stop after any of them.
+
+    A pass that is no rule is one step, and so is every application of a rule. `limit` None means all of them.
+    """
+
+    limit: int | None = None
+    taken: list[str] = field(default_factory=list)
+
+    def take(self, what: str) -> bool:
+        """Whether the next step may be taken; it is named and counted if so."""
+        if self.limit is not None and len(self.taken) >= self.limit:
+            return False
+        self.taken.append(what)
+        return True
+
+
+@dataclass
+class Context:
+    """Everything a pass may read beside the model.
+
+    `reference` is the model as it was before the pipeline and is never changed. `decisions` keeps what rests on a
+    measurement, so that a run can be replayed. `seed` feeds every random choice.
+    """
+
+    reference: Model
+    target: Target
+    data: BoundDataset | None = None
+    decisions: DecisionLog = field(default_factory=DecisionLog)
+    steps: Steps = field(default_factory=Steps)
+    rule_stats: list[dict[str, RuleStats]] = field(default_factory=list)
+    progress: Progress = silent
+    seed: int = 0
+    max_drop: float = 0.01
+    goal: str = "speed"
+
+    def require_data(self, who: str) -> BoundDataset:
+        """The dataset, or P006 if there is none."""
+        if self.data is None:
+            help_text = "give a dataset with --data (a .yaml, .npz, .npy, a folder of images or module:function)"
+            raise error("P006", f"`{who}` needs calibration data", help=help_text)
+        return self.data

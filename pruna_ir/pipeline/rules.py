@@ -1,0 +1,150 @@
+"""Local rewrites: a rule looks at one root node, says whether it applies and why not, and rewrites; one driver runs all.
+
+The driver visits each node once for the rules indexed under its op, and again whenever a rewrite touched a neighbour,
+until nothing fires. Sub-graphs of control-flow nodes are visited as graphs of their own.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import onnx_graphsurgeon as gs
+
+from pruna_ir.model.invariants import node_name
+from pruna_ir.pipeline.pass_base import Effect, Pass, PassResult
+from pruna_ir.pipeline.rewriter import Rewriter, tensor_names
+from pruna_ir.remarks import Reason, Remark, RemarkKind
+
+if TYPE_CHECKING:
+    from pruna_ir.model import Model
+    from pruna_ir.pipeline.context import Context
+
+# The parts of a match by the names that the rule gives them: nodes and tensors.
+Match = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rule(Pass):
+    """A local rewrite, and a pass that runs it alone.
+
+    `match` looks at the structure only and is silent. `check` then returns why the rewrite would be wrong (None: it
+    is right); its answer becomes a missed remark. `rewrite` does it through the Rewriter. By convention a rule never
+    removes a tensor that is a graph output or that others read; `Rewriter.not_internal` tells.
+    """
+
+    effect: ClassVar[Effect] = Effect.EXACT
+    roots: ClassVar[tuple[str, ...]]
+    opsets: ClassVar[tuple[int, int]] = (13, 10_000)
+
+    @abstractmethod
+    def match(self, root: gs.Node) -> Match | None:
+        """The parts that the rule is about if `root` may be its root, else None."""
+
+    @abstractmethod
+    def check(self, match: Match, rewriter: Rewriter) -> Reason | None:
+        """Why the rule must not fire here, or None."""
+
+    @abstractmethod
+    def rewrite(self, match: Match, rewriter: Rewriter) -> None:
+        """Rewrite the graph."""
+
+    def run(self, model: Model, context: Context) -> PassResult:
+        """Run this rule alone to its fixed point."""
+        return drive([self], model, context)
+
+
+@dataclass
+class RuleStats:
+    """How often a rule was tried and fired, and the seconds that it took."""
+
+    tried: int = 0
+    fired: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class _Run:
+    index: dict[str, list[Rule]]
+    context: Context
+    result: PassResult = field(default_factory=PassResult)
+    stats: dict[str, RuleStats] = field(default_factory=dict)
+
+
+def drive(rules: Sequence[Rule], model: Model, context: Context) -> PassResult:
+    """Run rules together to a fixed point over the model and its sub-graphs."""
+    index: dict[str, list[Rule]] = {}
+    for rule in rules:
+        if rule.opsets[0] <= model.opset <= rule.opsets[1]:
+            for root in rule.roots:
+                index.setdefault(root, []).append(rule)
+    run = _Run(index, context)
+    names = tensor_names(model.graph)
+    for graph in [model.graph, *model.graph.subgraphs(recursive=True)]:
+        _drive_graph(graph, run, names)
+    context.rule_stats.append(run.stats)
+    return run.result
+
+
+def _drive_graph(graph: gs.Graph, run: _Run, names: set[str]) -> None:
+    rewriter = Rewriter(graph, names)
+    waiting = deque(node for node in graph.nodes if node.op in run.index)
+    queued = {id(node) for node in waiting}
+    missed: dict[tuple[str, int], Remark] = {}
+    while waiting:
+        root = waiting.popleft()
+        queued.discard(id(root))
+        for rule in run.index[root.op]:
+            if rewriter.is_erased(root):
+                break
+            if _try(rule, root, rewriter, run, missed):
+                touched = [node for node in rewriter.take_touched() if node.op in run.index]
+                fresh = [node for node in touched if id(node) not in queued]
+                waiting.extend(fresh)
+                queued.update(id(node) for node in fresh)
+                break
+    rewriter.commit()
+    run.result.remarks += missed.values()
+
+
+def _try(rule: Rule, root: gs.Node, rewriter: Rewriter, run: _Run, missed: dict[tuple[str, int], Remark]) -> bool:
+    start = time.perf_counter()
+    stats = run.stats.setdefault(rule.name, RuleStats())
+    stats.tried += 1
+    match = rule.match(root)
+    fired = False
+    if match is not None:
+        reason = rule.check(match, rewriter)
+        label = node_name(root)
+        key = (rule.name, id(root))
+        if reason is not None:
+            missed[key] = Remark(RemarkKind.MISSED, rule.name, label, reason)
+        elif run.context.steps.take(f"{rule.name} at `{label}`"):
+            missed.pop(key, None)
+            rule.rewrite(match, rewriter)
+            run.result.count(rule.name)
+            run.result.remarks.append(Remark(RemarkKind.PASSED, rule.name, label, Reason("fused")))
+            stats.fired += 1
+            fired = True
+    stats.seconds += time.perf_counter() - start
+    return fired
+
+
+def producer(tensor: gs.Tensor, *ops: str) -> gs.Node | None:
+    """The node that writes a tensor, if there is one and it is one of `ops` (any op if none is named)."""
+    if isinstance(tensor, gs.Constant) or not tensor.inputs:
+        return None
+    node = tensor.inputs[0]
+    return node if not ops or node.op in ops else None
+
+
+def constants(tensors: Iterable[gs.Tensor]) -> Reason | None:
+    """A reason that names the first of the tensors that is not a constant."""
+    for tensor in tensors:
+        if not isinstance(tensor, gs.Constant):
+            return Reason("`{}` is not a constant", tensor.name)
+    return None

@@ -1,0 +1,106 @@
+"""Names to things: an explicit table that imports nothing until a name is asked for, and other packages' entry points.
+
+Adding a pass is adding a line here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from pruna_ir.diagnostics import did_you_mean, error
+
+if TYPE_CHECKING:
+    from pruna_ir.pipeline.pass_base import Pass
+
+# Rules that `fuse` runs together to a fixed point; each is also a pass of its own.
+FUSION_RULES: dict[str, str] = {
+    "fuse-conv-bn": "pruna_ir.passes.fusion.fuse_conv_bn:FuseConvBn",
+    "fuse-conv-affine": "pruna_ir.passes.fusion.fuse_conv_affine:FuseConvAffine",
+    "fuse-matmul-add": "pruna_ir.passes.fusion.fuse_matmul_add:FuseMatmulAdd",
+}
+
+PASSES: dict[str, str] = {
+    "onnxsim": "pruna_ir.passes.simplify.onnxsim:Onnxsim",
+    "fold-constants": "pruna_ir.passes.simplify.fold_constants:FoldConstants",
+    "deduplicate": "pruna_ir.passes.simplify.deduplicate:Deduplicate",
+    "dead-code": "pruna_ir.passes.simplify.dead_code:DeadCode",
+    "fuse": "pruna_ir.passes.fusion.fuse:Fuse",
+    "quantize": "pruna_ir.passes.quantization.quantize:Quantize",
+    "store-weights": "pruna_ir.passes.quantization.store_weights:StoreWeights",
+    **FUSION_RULES,
+}
+
+# Pipelines with a name. They expand to their text wherever they stand.
+PIPELINES: dict[str, str] = {
+    "simplify": "onnxsim,fold-constants,deduplicate,dead-code",
+    "O0": "",
+    "O1": "simplify,fuse,deduplicate,dead-code",
+    "O2": "O1,quantize,store-weights",
+}
+
+TARGETS: dict[str, str] = {
+    "ort-cpu": "pruna_ir.targets.ort_cpu:detect",
+    "ort-x86-vnni": "pruna_ir.targets.ort_cpu:X86_VNNI",
+    "ort-x86": "pruna_ir.targets.ort_cpu:X86",
+    "ort-arm": "pruna_ir.targets.ort_cpu:ARM",
+}
+
+BACKENDS: dict[str, str] = {
+    "onnx": "pruna_ir.backends.onnxruntime.backend:OnnxBackend",
+}
+
+
+@cache
+def _outside(group: str) -> Mapping[str, str]:
+    """What installed packages offer in an entry point group."""
+    return {entry.name: entry.value for entry in entry_points(group=f"pruna_ir.{group}")}
+
+
+def passes() -> dict[str, str]:
+    """All passes: ours, and those of other packages under names that are not taken."""
+    return {**_outside("passes"), **PASSES}
+
+
+def targets() -> dict[str, str]:
+    """All targets."""
+    return {**_outside("targets"), **TARGETS}
+
+
+def backends() -> dict[str, str]:
+    """All back ends."""
+    return {**_outside("backends"), **BACKENDS}
+
+
+def pass_class(name: str) -> type[Pass]:
+    """The class of a pass; P002 if there is none."""
+    known = passes()
+    if name not in known:
+        raise error("P002", f"unknown pass `{name}`", help=did_you_mean(name, [*known, *PIPELINES], "pass"))
+    return resolve(known[name])  # type: ignore[no-any-return]
+
+
+def target(name: str) -> Any:
+    """A target by name; T001 if there is none. A function in the table is called: it looks at the host."""
+    known = targets()
+    if name not in known:
+        raise error("T001", f"unknown target `{name}`", help=did_you_mean(name, known, "target"))
+    found = resolve(known[name])
+    return found() if callable(found) else found
+
+
+def backend(name: str) -> Any:
+    """The class of a back end; E001 if there is none."""
+    known = backends()
+    if name not in known:
+        raise error("E001", f"unknown back end `{name}`", help=did_you_mean(name, known, "back end"))
+    return resolve(known[name])
+
+
+def resolve(reference: str) -> Any:
+    """Import `module:attribute`."""
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,48 @@
+"""Remarks: the reasons that passes give, attached to nodes, as LLVM's optimization remarks are to code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RemarkKind(StrEnum):
+    """What a remark reports: something done, something not done, or a finding."""
+
+    PASSED = "passed"
+    MISSED = "missed"
+    ANALYSIS = "analysis"
+
+
+class Reason:
+    """A sentence with the values it is about, formatted only when somebody reads it.
+
+    Rules are tried at thousands of nodes; most reasons are never shown.
+    """
+
+    __slots__ = ("_template", "_values")
+
+    def __init__(self, template: str, *values: object) -> None:
+        self._template = template
+        self._values = values
+
+    def __str__(self) -> str:
+        return self._template.format(*self._values)
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A reason that a pass gives for what it did, or did not do, at a node (or to the whole model: `node` is empty)."""
+
+    kind: RemarkKind
+    pass_name: str
+    node: str
+    reason: Reason | str
+
+    def __str__(self) -> str:
+        place = f" `{self.node}`" if self.node else ""
+        return f"{self.kind} [{self.pass_name}]{place}: {self.reason}"
+
+    def to_json(self) -> dict[str, str]:
+        """The remark as `--json` shows it."""
+        return {"kind": str(self.kind), "pass": self.pass_name, "node": self.node, "reason": str(self.reason)}
