@@ -28,6 +28,7 @@ CODES: dict[str, Code] = {
     "C002": Code("The output names the input, which is never overwritten.", USAGE),
     "C003": Code("The output cannot be written."),
     "C004": Code("An option needs another one that is missing.", USAGE),
+    "C005": Code("There was a warning, and --strict makes warnings failures."),
     # M: the model file
     "M001": Code("The model file does not exist or cannot be read."),
     "M002": Code("The file is not an ONNX model (not a protobuf, or cut short)."),
@@ -66,6 +67,8 @@ CODES: dict[str, Code] = {
     # E: emitters
     "E001": Code("No back end has this name.", USAGE),
     "E002": Code("The written file does not agree with the model."),
+    # I: ourselves
+    "I001": Code("pruna-ir failed in a way that it did not foresee: a bug, which we ask you to report."),
     # X: packages
     "X001": Code("A package that this feature needs is not installed."),
 }

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pruna_ir.calibration.scheme import QuantParams, Range, Scheme
-from pruna_ir.passes.quantization.plan import Bounds, Kernel, Plan
+from pruna_ir.passes.quantization.plan import Bounds, Kernel, Plan, weight_axis
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.targets import Output, Target
 
@@ -47,9 +47,10 @@ class _Inserter:
     def run(self) -> None:
         self._absorb()
         uses = self._uses()
-        inputs = {id(kernel.node): kernel.activations()[0][1] for kernel in self.plan.kernels}
+        for use in uses:
+            self._params_of(use.tensor)  # all of them, while the kernels still read the tensors themselves
         for kernel in self.plan.kernels:
-            self._weights(kernel, self._params_of(inputs[id(kernel.node)]))
+            self._weights(kernel, self._params_of(kernel.activations()[0][1]))
         for use in uses:
             self._activation(use, self._params_of(use.tensor))
         self.rewriter.commit()
@@ -166,10 +167,8 @@ def _readers(tensor: gs.Tensor) -> list[tuple[gs.Node, int]]:
 
 def weight_scheme(kernel: Kernel, target: Target) -> Scheme:
     """The target's scheme for weights, along the axis of this op's output channels."""
-    row, weight = kernel.row, kernel.weight
-    assert weight is not None
-    transposed = row.transposed_by is not None and kernel.node.attrs.get(row.transposed_by, 0)
-    axis = 0 if transposed else row.weight_axis % len(weight.shape)
+    assert kernel.weight is not None
+    axis = weight_axis(kernel.node, kernel.row, len(kernel.weight.shape))
     return replace(target.weights, axis=axis if target.weights.axis is not None else None)
 
 

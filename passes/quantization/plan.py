@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -60,9 +61,13 @@ class Plan:
     kernels: list[Kernel] = field(default_factory=list)
     refused: list[tuple[gs.Node, Reason]] = field(default_factory=list)
 
-    def readers(self, tensor: gs.Tensor) -> list[Kernel]:
-        """The kernels that read a tensor as an activation."""
-        return [kernel for kernel in self.kernels if any(read is tensor for _, read in kernel.activations())]
+    def reads(self, tensor: gs.Tensor) -> bool:
+        """Whether a kernel reads the tensor as an activation."""
+        return id(tensor) in self._read
+
+    @cached_property
+    def _read(self) -> set[int]:
+        return {id(tensor) for kernel in self.kernels for _, tensor in kernel.activations()}
 
     def calibrated(self) -> list[str]:
         """Names of the tensors whose ranges must be known."""
@@ -127,6 +132,12 @@ def clip_bounds(node: gs.Node) -> Bounds | None:
             return None
         limits[position] = float(np.asarray(tensor.values).reshape(()))
     return Bounds(*limits) if limits[0] <= 0.0 <= limits[1] else None
+
+
+def weight_axis(node: gs.Node, row: OpRow, rank: int) -> int:
+    """The axis of a weight along which its op's output channels lie."""
+    transposed = row.transposed_by is not None and node.attrs.get(row.transposed_by, 0)
+    return 0 if transposed else row.weight_axis % rank
 
 
 def _obstacle(kernel: Kernel, integer: set[int]) -> Reason | None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pruna_ir import registry
-from pruna_ir.calibration.collect import collect
+from pruna_ir.calibration import Statistics, collect, fingerprints
 from pruna_ir.calibration.ranges import parse_method, solve
 from pruna_ir.calibration.scheme import Range
 from pruna_ir.model.invariants import node_name
@@ -86,16 +86,24 @@ class Quantize(Pass):
         return plan
 
     def _calibrate(self, model: Model, plan: Plan, target: Target, context: Context) -> dict[str, Range]:
-        calibration = context.require_data(self.name).require("calibration").head(self.samples)
         names = plan.calibrated()
-        statistics = collect(
+        if context.statistics is not None:
+            statistics = context.statistics.for_model(fingerprints(model.to_proto()))
+            statistics.require(names)
+        else:
+            statistics = self._collect(model, names, context)
+        context.collected = statistics
+        return {name: solve(statistics[name], target.activations, self.ranges) for name in names}
+
+    def _collect(self, model: Model, names: list[str], context: Context) -> Statistics:
+        calibration = context.require_data(self.name).require("calibration").head(self.samples)
+        return collect(
             model,
             (batch.feeds for batch in calibration.batches(1)),
             names,
             threads=min(2, os.cpu_count() or 1),
             progress=lambda done: context.progress("calibrating", done, calibration.size or 0),
         )
-        return {name: solve(statistics[name], target.activations, self.ranges) for name in names}
 
     def _choose(
         self,

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from pruna_ir.passes.quantization.plan import Kernel, Plan
+from pruna_ir.targets import Output
+
+_Size = tuple[int | str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -22,28 +25,37 @@ def split(plan: Plan) -> list[Region]:
 
     Two kernels are in one region if they share a tensor and write the same spatial size. What an integer kernel wins
     depends on the size (measured: `docs/quantization.md`), so a boundary between sizes is where it can pay to stop.
+    Kernels at the end, whose rounded results only float ops read, are regions of their own, one for each size:
+    detection heads lose most there.
     """
     group: dict[int, int] = {index: index for index in range(len(plan.kernels))}
-    touching: dict[tuple[int, tuple[int | str | None, ...]], int] = {}
+    touching: dict[tuple[int, bool, _Size], int] = {}
     for index, kernel in enumerate(plan.kernels):
-        size = _spatial(kernel.output)
-        for tensor in [kernel.output, *(tensor for _, tensor in kernel.activations())]:
-            if isinstance(tensor, gs.Constant):
-                continue
-            other = touching.setdefault((id(tensor), size), index)
-            _join(group, index, other)
+        size, ends = _spatial(kernel.output), _ends(kernel, plan)
+        shared = [id(kernel.output), *(id(read) for _, read in kernel.activations() if not _is_constant(read))]
+        for tensor in [0] if ends else shared:
+            _join(group, index, touching.setdefault((tensor, ends, size), index))
     members: dict[int, list[Kernel]] = {}
     for index, kernel in enumerate(plan.kernels):
         members.setdefault(_root(group, index), []).append(kernel)
-    return [_region(kernels) for kernels in members.values()]
+    return [_region(kernels, plan) for kernels in members.values()]
 
 
-def _region(kernels: list[Kernel]) -> Region:
+def _region(kernels: list[Kernel], plan: Plan) -> Region:
     size = "x".join(str(dim) for dim in _spatial(kernels[0].output)) or "flat"
-    return Region(f"{size} from `{kernels[0].key}`", tuple(kernel.key for kernel in kernels))
+    place = "outputs" if _ends(kernels[0], plan) else "from"
+    return Region(f"{size} {place} `{kernels[0].key}`", tuple(kernel.key for kernel in kernels))
 
 
-def _spatial(tensor: gs.Tensor) -> tuple[int | str | None, ...]:
+def _ends(kernel: Kernel, plan: Plan) -> bool:
+    return kernel.row.output is Output.REQUIRED and not plan.reads(kernel.output)
+
+
+def _is_constant(tensor: gs.Tensor) -> bool:
+    return isinstance(tensor, gs.Constant)
+
+
+def _spatial(tensor: gs.Tensor) -> _Size:
     shape = tuple(tensor.shape or ())
     return shape[2:] if len(shape) > 2 else ()
 

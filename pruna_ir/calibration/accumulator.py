@@ -13,14 +13,12 @@ from pruna_ir.calibration.record import Channels, Record
 LINE = 16
 # How many bucket numbers wait before they are counted: counting touches every bucket, however few values there are.
 _PENDING = 1 << 16
-# Values that stay in a core's cache between the two reductions.
-_CACHED = 1 << 17
 
 
 class Accumulator:
     """Statistics of one tensor that grow by a batch at a time.
 
-    The minimum and maximum see every value; the histogram sees about `target` values of each array, spread evenly.
+    The minimum and maximum see every value; the histogram sees about `target` values of each sample, spread evenly.
     With `axis`, every index along it gets its own statistics too.
     """
 
@@ -35,13 +33,15 @@ class Accumulator:
         self._waiting = 0
         self._channels: Channels | None = None
 
-    def add(self, values: np.ndarray, batch: int = 0) -> None:
-        """Count an array of floats; `batch` shifts which of its values are sampled."""
+    def add(self, values: np.ndarray, batch: int = 0, samples: int = 1) -> None:
+        """Count an array of floats that holds `samples` samples; `batch` shifts which of its values are taken."""
         if values.size == 0:
             return
-        flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
-        self._add_range(*extremes(flat), flat)
-        indices = FINE.index(sample(flat, self._target, batch))
+        with np.errstate(over="ignore"):  # float64 beyond float32 counts as infinite
+            values = np.asarray(values, dtype=np.float32)
+        flat = np.ascontiguousarray(values).reshape(-1)
+        self._add_range(float(flat.min()), float(flat.max()), flat)
+        indices = FINE.index(sample(flat, self._target * samples, batch))
         self._pending.append(indices)
         self._waiting += indices.size
         if self._waiting >= _PENDING:
@@ -74,7 +74,7 @@ class Accumulator:
 
     def _add_channels(self, values: np.ndarray) -> None:
         assert self._axis is not None
-        rows = np.moveaxis(values.astype(np.float32, copy=False), self._axis, 0).reshape(values.shape[self._axis], -1)
+        rows = np.moveaxis(values, self._axis, 0).reshape(values.shape[self._axis], -1)
         finite = np.isfinite(rows)
         size = COARSE.size
         numbers = COARSE.index(rows) + np.arange(len(rows), dtype=np.int64)[:, None] * size
@@ -86,13 +86,6 @@ class Accumulator:
             np.where(COARSE.finite, counts, 0),
         )
         self._channels = added if self._channels is None else self._channels.merge(added)
-
-
-def extremes(flat: np.ndarray) -> tuple[float, float]:
-    """Minimum and maximum of a non-empty array, NaN if it holds one; both in one pass over the memory."""
-    parts = [flat[start : start + _CACHED] for start in range(0, flat.size, _CACHED)]
-    ends = np.array([(part.min(), part.max()) for part in parts])
-    return float(ends[:, 0].min()), float(ends[:, 1].max())
 
 
 def sample(flat: np.ndarray, target: int, batch: int = 0) -> np.ndarray:

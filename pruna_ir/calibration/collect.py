@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from pruna_ir.calibration.fingerprint import fingerprints
 from pruna_ir.calibration.record import Record
 from pruna_ir.calibration.statistics import Statistics
 from pruna_ir.diagnostics import error
-from pruna_ir.runtime.capture import DEFAULT_LIMIT, float_tensors, open_sessions
+from pruna_ir.runtime.capture import DEFAULT_LIMIT, FLOATS, float_tensors, open_sessions
 from pruna_ir.runtime.session import Session
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 Feeds = Mapping[str, np.ndarray]
 # Values of each tensor and sample that go into its histogram.
-SAMPLED_VALUES = 8192
+SAMPLED_VALUES = 4096
+_MOST_THREADS = 4
 
 
 def collect(
@@ -34,23 +36,29 @@ def collect(
     batches: Iterable[Feeds],
     tensors: Collection[str] | None = None,
     *,
-    per_channel: Mapping[str, int] | None = None,
-    threads: int = 2,
+    per_channel: Mapping[str, int] | Collection[str] = (),
+    threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Statistics:
     """Statistics of `tensors` over all batches (None: every float graph input and every float tensor a node writes).
 
-    `per_channel` maps tensors to the axis along which they get statistics of their own. `progress` is called with the
-    number of batches that are done. The result does not depend on `threads`. Raises D005 if there is no batch.
+    `per_channel` names tensors that get statistics for each index along an axis too: axis 1, or the one that a mapping
+    gives. `threads` workers (None: the cores, four at most) take batches in turn; the result does not depend on them.
+    `progress` is called with the number of batches that are done. Memory does not grow with the batches. Raises D003
+    if a batch does not fit the model's inputs, D005 if there is none, P004 for an unknown tensor.
+
+    On MobileNetV2, batch 1, two threads, the forward pass alone being 1: this 2.1 with its set-up, for 100 samples and
+    all 101 tensors. Writing the tensors out costs 0.5 of that; one worker with two threads inside the operators and
+    the reductions beside it costs 2.4, and ReduceMin and ReduceMax nodes in the graph cost as much as NumPy's.
     """
     proto = model if isinstance(model, onnx.ModelProto) else model.to_proto()
     known = fingerprints(proto)
     names = _names(proto, tensors, known)
-    axes = dict(per_channel or {})
+    axes = dict(per_channel) if isinstance(per_channel, Mapping) else dict.fromkeys(per_channel, 1)
     derived = {name: how for name, how in derivations(proto.graph, names).items() if name not in axes}
     captured = {name: axes.get(name) for name in names if name not in derived}
     stream = _Stream(batches, progress)
-    records = _run(proto, stream, captured, threads)
+    records = _run(proto, stream, captured, threads or min(os.cpu_count() or 1, _MOST_THREADS))
     for name, how in derived.items():
         records[name] = how.apply(records[how.source])
     return Statistics({name: replace(records[name], fingerprint=known[name]) for name in names}, stream.samples)
@@ -72,13 +80,18 @@ def _run(
 def _work(stream: _Stream, sessions: Sequence[Session], captured: Mapping[str, int | None]) -> dict[str, Record]:
     """Take batches from the stream until it is empty; the records of what this worker saw."""
     accumulators = {name: Accumulator(target=SAMPLED_VALUES, axis=axis) for name, axis in captured.items()}
-    for batch, feeds in stream:
-        for name in captured.keys() & feeds.keys():
-            accumulators[name].add(feeds[name], batch)
-        for session in sessions:
-            for name, value in session.run(feeds).items():
-                accumulators[name].add(value, batch)
-        stream.finished()
+    try:
+        for batch, feeds in stream:
+            samples = samples_in(feeds)
+            for name in captured.keys() & feeds.keys():
+                accumulators[name].add(feeds[name], batch, samples)
+            for session in sessions:
+                for name, value in session.run(feeds).items():
+                    accumulators[name].add(value, batch, samples)
+            stream.finished()
+    except BaseException:
+        stream.stop()
+        raise
     return {name: accumulator.record() for name, accumulator in accumulators.items()}
 
 
@@ -88,9 +101,10 @@ def _names(proto: onnx.ModelProto, tensors: Collection[str] | None, known: Colle
             if name not in known:
                 raise error("P004", f"the model has no tensor `{name}`")
         return list(dict.fromkeys(tensors))
-    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
-    inputs = [value.name for value in proto.graph.input if value.type.tensor_type.elem_type in floats]
-    return inputs + float_tensors(proto)
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in constants]
+    floats = [value.name for value in inputs if value.type.tensor_type.elem_type in FLOATS]
+    return floats + float_tensors(proto)
 
 
 class _Stream:
@@ -101,6 +115,7 @@ class _Stream:
         self._ahead: tuple[int, Feeds] | None = None
         self._progress = progress
         self._done = 0
+        self._stopped = False
         self._lock = threading.Lock()
         self.samples = 0
 
@@ -115,12 +130,19 @@ class _Stream:
 
     def __next__(self) -> tuple[int, Feeds]:
         with self._lock:
+            if self._stopped:
+                raise StopIteration
             if self._ahead is not None:
                 item, self._ahead = self._ahead, None
             else:
                 item = next(self._batches)
             self.samples += samples_in(item[1])
             return item
+
+    def stop(self) -> None:
+        """Hand out no more batches: a worker has failed."""
+        with self._lock:
+            self._stopped = True
 
     def finished(self) -> None:
         with self._lock:
@@ -130,5 +152,5 @@ class _Stream:
 
 
 def samples_in(feeds: Feeds) -> int:
-    """Samples in a batch: the length of the first axis of its first tensor that has one."""
-    return next((len(value) for value in feeds.values() if value.ndim), 1)
+    """Samples in a batch: the length of the first axis of its first array with more than one, else 1."""
+    return next((len(value) for value in feeds.values() if value.ndim > 1), 1)

@@ -72,10 +72,16 @@ class Distribution:
         negative = self.high <= 0
         low = np.concatenate([-self.high[negative], self.low[~negative]])
         high = np.concatenate([-self.low[negative], self.high[~negative]])
-        order = np.argsort(low, kind="stable")
         weight = np.concatenate([self.weight[negative], self.weight[~negative]])
+        order = np.argsort(low, kind="stable")
+        low, high, weight = low[order], np.maximum.accumulate(high[order]), weight[order]
+        # the same bucket of either sign: one interval
+        starts = np.flatnonzero(np.append(True, low[1:] >= high[:-1])[: len(low)])
+        ends = np.append(starts[1:], len(low))[: len(starts)] - 1
+        if len(starts):
+            weight = np.add.reduceat(weight, starts)
         smallest = 0.0 if self.minimum <= 0 <= self.maximum else min(abs(self.minimum), abs(self.maximum))
-        return Distribution(low[order], high[order], weight[order], self.zero, smallest, self.largest)
+        return Distribution(low[starts], high[ends], weight, self.zero, smallest, self.largest)
 
     def coarser(self, factor: int) -> Distribution:
         """The same distribution in fewer intervals: up to `factor` neighbours of one sign become one."""
@@ -100,7 +106,8 @@ class Distribution:
         wanted = fraction * below[-1]
         at = int(np.clip(np.searchsorted(below, wanted, side="right") - 1, 0, len(weight) - 1))
         inside = (wanted - below[at]) / weight[at] if weight[at] else 0.0
-        return float(low[at] + min(inside, 1.0) * (high[at] - low[at]))
+        value = low[at] + min(inside, 1.0) * (high[at] - low[at])
+        return float(np.clip(value, self.minimum, self.maximum))
 
     def linear(self, bins: int, top: float) -> tuple[np.ndarray, float]:
         """Weights in `bins` equal bins over 0..top, zeros left out, and the weight above `top`. Non-negative only."""

@@ -44,10 +44,6 @@ class Buckets:
         """How often each bucket occurs in `indices`: int64 of shape (size,)."""
         return np.bincount(indices.reshape(-1), minlength=self.size)
 
-    def coarsen(self, indices: np.ndarray, to: Buckets) -> np.ndarray:
-        """The bucket numbers that the same values have among the fewer buckets of `to`."""
-        return indices >> np.uint16(self.mantissa_bits - to.mantissa_bits)
-
     @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bound of each bucket as float64; NaN in the buckets of infinities and NaNs."""

@@ -34,11 +34,12 @@ def save(records: Mapping[str, Record], samples: int, path: Path) -> None:
 def load(path: Path) -> tuple[dict[str, Record], int]:
     """Records by name, and the number of samples; raises S002 if this is not a file that `save` wrote."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise error("S002", "not a statistics file", place=path, help=_HELP)
-            if int(archive["format"]) != FORMAT:
-                found = int(archive["format"])
+            found = int(archive["format"])
+            if found != FORMAT:
                 raise error("S002", f"the file has format {found}, this version reads {FORMAT}", place=path, help=_HELP)
             return _unpack(dict(archive))
     except OSError as failure:

@@ -37,6 +37,7 @@ def load_npy(path: Path) -> np.ndarray:
     except _UNREADABLE as failure:
         raise _unreadable(path, failure) from failure
     if not isinstance(array, np.ndarray):
+        array.close()
         raise error("D001", "the file is an archive of arrays, not one array", place=path, help="name it .npz")
     return array
 
@@ -48,7 +49,7 @@ def load_npz(path: Path, names: Sequence[str] | None = None) -> dict[str, np.nda
         if name not in held:
             raise error("D001", f"the file has no array `{name}`", place=path, help=did_you_mean(name, held, "array"))
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in (held if names is None else names)}
     except _UNREADABLE as failure:
         raise _unreadable(path, failure) from failure
@@ -57,13 +58,15 @@ def load_npz(path: Path, names: Sequence[str] | None = None) -> dict[str, np.nda
 def array_names(path: Path) -> list[str]:
     """The names of the arrays of a .npz file, without loading them. Raises as `load_npz`."""
     try:
-        archive = np.load(path, allow_pickle=False)
+        # A stream of our own: numpy leaves the file open when the archive is broken.
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            names = None if isinstance(archive, np.ndarray) else list(archive.files)
     except _UNREADABLE as failure:
         raise _unreadable(path, failure) from failure
-    if isinstance(archive, np.ndarray):
+    if names is None:
         raise error("D001", "the file is one array, not an archive of arrays", place=path, help="name it .npy")
-    with archive:
-        return list(archive.files)
+    return names
 
 
 def _unreadable(path: Path, failure: Exception) -> PrunaError:
@@ -71,7 +74,7 @@ def _unreadable(path: Path, failure: Exception) -> PrunaError:
         return error("D001", "no such file", place=path)
     text = str(failure).lower()
     # numpy takes every file without its own first bytes for a pickle; those begin with byte 0x80.
-    if "pickled data" in text and path.read_bytes()[:1] != b"\x80":
+    if "pickled" in text and path.read_bytes()[:1] != b"\x80":
         return error("D001", "the file is not a .npz or .npy file, or it is cut short", place=path)
     if any(word in text for word in ("pickle", "object array", "python objects")):
         return error("D006", "the file holds pickled objects", place=path, help="save plain arrays of numbers")

@@ -39,7 +39,7 @@ class YoloxDecoder:
         offsets, strides = self._grid(height, width)
         if raw.ndim != 3 or raw.shape[1] != len(strides) or raw.shape[2] < 6:
             message = (
-                f"the output {list(raw.shape)} is not YOLOX's: [N, {len(strides)}, 5 + classes] at {height}x{width}"
+                f"the output {list(raw.shape)} is not YOLOX's [N, {len(strides)}, 5 + classes] at {height}x{width}"
             )
             raise error("D007", message, help="check `postprocess.strides` and the order of the model's outputs")
         with np.errstate(over="ignore", invalid="ignore"):  # a broken model may give huge sizes

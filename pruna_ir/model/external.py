@@ -67,6 +67,11 @@ def check_files(graph: onnx.GraphProto, folder: Path) -> None:
             raise error("M003", message, place=path, help=help_text)
 
 
+def files(graph: onnx.GraphProto, folder: Path) -> set[Path]:
+    """The files beside a model that hold its external data."""
+    return {_locate(tensor, folder)[0] for tensor in tensors(graph) if is_external(tensor)}
+
+
 def _locate(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
     info = {entry.key: entry.value for entry in tensor.external_data}
     location = Path(info.get("location", ""))

@@ -37,9 +37,8 @@ def _violations(graph: gs.Graph, outer: frozenset[str], untyped: frozenset[str])
                 found.append(f"`{tensor.name}`, written by {label}, has no {'type' if tensor.dtype is None else 'shape'}")
             written.add(tensor.name)
             known.add(tensor.name)
-        inner = outer | known | {tensor.name for tensor in node.inputs}
         for body in node.subgraphs():
-            found += _violations(body, frozenset(inner), untyped)
+            found += _violations(body, outer | known, untyped)
     for tensor in graph.outputs:
         if tensor.name not in known and tensor.name not in outer and not isinstance(tensor, gs.Constant):
             found.append(f"nothing writes the output `{tensor.name}`")
@@ -49,10 +48,10 @@ def _violations(graph: gs.Graph, outer: frozenset[str], untyped: frozenset[str])
 def _clashes(graph: gs.Graph) -> list[str]:
     owners: dict[str, gs.Tensor] = {}
     found = []
-    for node in graph.nodes:
-        for tensor in [*node.inputs, *node.outputs]:
-            if not tensor.is_empty() and owners.setdefault(tensor.name, tensor) is not tensor:
-                found.append(f"two tensors are named `{tensor.name}`")
+    inner = (tensor for node in graph.nodes for tensor in [*node.inputs, *node.outputs])
+    for tensor in [*graph.inputs, *graph.outputs, *inner]:
+        if not tensor.is_empty() and owners.setdefault(tensor.name, tensor) is not tensor:
+            found.append(f"two tensors are named `{tensor.name}`")
     return found
 
 

@@ -12,6 +12,8 @@ from onnx_graphsurgeon.logger import G_LOGGER
 
 from pruna_ir.diagnostics import error
 from pruna_ir.model import external, invariants, load
+from pruna_ir.model.collection import collection_paused
+from pruna_ir.model.copying import copy_graph
 from pruna_ir.model.save import write
 from pruna_ir.model.sidecar import Sidecar
 from pruna_ir.model.spec import TensorSpec
@@ -89,13 +91,8 @@ class Model:
 
     def clone(self) -> Model:
         """An independent copy that shares the constants' values."""
-        for tensor in self.graph.tensors().values():
-            if isinstance(tensor, gs.Constant) and isinstance(tensor._values, np.ndarray):
-                tensor._values.flags.writeable = False
-        graph = self.graph.copy()
-        graph.producer_name, graph.producer_version = self.graph.producer_name, self.graph.producer_version
-        graph.import_domains = onnx.ModelProto(opset_import=self.graph.import_domains or []).opset_import
-        copy = Model(graph, self.sidecar, source=self.source)
+        with collection_paused():
+            copy = Model(copy_graph(self.graph), self.sidecar, source=self.source)
         copy.notes = list(self.notes)
         return copy
 
@@ -134,7 +131,7 @@ def _spec(tensor: gs.Tensor) -> TensorSpec:
 
 
 def _import(proto: onnx.ModelProto, folder: Path) -> gs.Graph:
-    with G_LOGGER.suppress():
+    with G_LOGGER.suppress(), collection_paused():
         graph = gs.import_onnx(proto)
     external.attach(graph, folder)
     return graph

@@ -10,6 +10,7 @@ from pruna_ir.decisions import DecisionLog
 from pruna_ir.diagnostics import error
 
 if TYPE_CHECKING:
+    from pruna_ir.calibration import Statistics
     from pruna_ir.data import BoundDataset
     from pruna_ir.model import Model
     from pruna_ir.pipeline.rules import RuleStats
@@ -45,7 +46,8 @@ class Context:
     """Everything a pass may read beside the model.
 
     `reference` is the model as it was before the pipeline and is never changed. `decisions` keeps what rests on a
-    measurement, so that a run can be replayed. `seed` feeds every random choice.
+    measurement, so that a run can be replayed. `statistics` were collected in an earlier run, `collected` are those of
+    this one. `seed` feeds every random choice.
     """
 
     reference: Model
@@ -55,6 +57,8 @@ class Context:
     steps: Steps = field(default_factory=Steps)
     rule_stats: list[dict[str, RuleStats]] = field(default_factory=list)
     progress: Progress = silent
+    statistics: Statistics | None = None
+    collected: Statistics | None = None
     seed: int = 0
     max_drop: float = 0.01
     goal: str = "speed"

@@ -20,6 +20,7 @@ from pruna_ir.pipeline.pass_base import Need, Pass, PassResult
 from pruna_ir.remarks import Remark, RemarkKind
 
 if TYPE_CHECKING:
+    from pruna_ir.calibration import Statistics
     from pruna_ir.data import BoundDataset
     from pruna_ir.pipeline.rules import RuleStats
     from pruna_ir.targets import Target
@@ -47,6 +48,7 @@ class RunResult:
     remarks: list[Remark] = field(default_factory=list)
     rule_stats: list[dict[str, RuleStats]] = field(default_factory=list)
     decisions: DecisionLog = field(default_factory=DecisionLog)
+    statistics: Statistics | None = None
 
     @property
     def graph(self) -> gs.Graph:
@@ -89,10 +91,12 @@ class PassManager:
         max_drop: float = 0.01,
         goal: str = "speed",
         steps: Steps | None = None,
+        statistics: Statistics | None = None,
     ) -> RunResult:
         """Run the passes over `model`, which is changed in place (a `gs.Graph` is copied: take `result.graph`).
 
-        `data` is a Dataset, or whatever `Dataset.load` takes. Raises `PrunaError`; the model is then in the state
+        `data` is a Dataset, or whatever `Dataset.of` takes. `statistics` of an earlier run are used in place of
+        calibration, and those that this run collected are in the result. Raises `PrunaError`; the model is then in the state
         that the failing pass left it in.
         """
         model = model if isinstance(model, Model) else Model.load(model)
@@ -100,12 +104,13 @@ class PassManager:
         context = Context(
             reference=model.clone(),
             target=target,
-            data=_bind(data, model),
+            data=bind(data, model),
             decisions=decisions or DecisionLog(),
             steps=steps or Steps(),
             progress=progress,
             max_drop=max_drop,
             goal=goal,
+            statistics=statistics,
         )
         self._check_needs(context)
         result = RunResult(model, decisions=context.decisions, rule_stats=context.rule_stats)
@@ -117,6 +122,7 @@ class PassManager:
                 self._step(item, index, model, context, result, instruments)
         for instrument in instruments:
             instrument.finish(model, context)
+        result.statistics = context.collected
         return result
 
     def _check_needs(self, context: Context) -> None:
@@ -166,7 +172,8 @@ class PassManager:
         return outcome
 
 
-def _bind(data: Any, model: Model) -> BoundDataset | None:
+def bind(data: Any, model: Model) -> BoundDataset | None:
+    """The dataset of a run, from whatever `PassManager.run` takes, bound to the model's inputs."""
     if data is None:
         return None
     from pruna_ir.data import BoundDataset, Dataset

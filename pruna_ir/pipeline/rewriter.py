@@ -116,6 +116,17 @@ class Rewriter:
         for reader in redirect(old, new):
             self.touch(reader)
 
+    def set_input(self, node: gs.Node, index: int, tensor: gs.Tensor) -> None:
+        """Let a node read another tensor at `index`, or as one more input when that is behind its last."""
+        if index == len(node.inputs):
+            node.inputs.append(tensor)
+        else:
+            readers = node.inputs[index].outputs
+            list.pop(readers, next(place for place, reader in enumerate(readers) if reader is node))
+            list.__setitem__(node.inputs, index, tensor)
+            list.append(tensor.outputs, node)
+        self.touch(node)
+
     def take_over(self, node: gs.Node, tensor: gs.Tensor, index: int = 0) -> None:
         """Let `node` write an existing tensor, instead of whatever wrote it: its name, and so the output's, stays."""
         tensor.inputs.clear()

@@ -1,4 +1,4 @@
-"""Local rewrites: a rule looks at one root node, says whether it applies and why not, and rewrites; one driver runs all.
+"""Local rewrites: a rule looks at one root node, says whether it applies and why not, and rewrites; a driver runs all.
 
 The driver visits each node once for the rules indexed under its op, and again whenever a rewrite touched a neighbour,
 until nothing fires. Sub-graphs of control-flow nodes are visited as graphs of their own.
@@ -34,7 +34,8 @@ class Rule(Pass):
 
     `match` looks at the structure only and is silent. `check` then returns why the rewrite would be wrong (None: it
     is right); its answer becomes a missed remark. `rewrite` does it through the Rewriter. By convention a rule never
-    removes a tensor that is a graph output or that others read; `Rewriter.not_internal` tells.
+    removes a tensor that is a graph output or that others read; `Rewriter.not_internal` tells. `roots` are operators
+    as `op_key` writes them.
     """
 
     effect: ClassVar[Effect] = Effect.EXACT
@@ -75,6 +76,10 @@ class _Run:
     stats: dict[str, RuleStats] = field(default_factory=dict)
 
 
+# Why a rule did not fire at a node, by the rule's name and the node's identity.
+Missed = dict[tuple[str, int], tuple[gs.Node, Remark]]
+
+
 def drive(rules: Sequence[Rule], model: Model, context: Context) -> PassResult:
     """Run rules together to a fixed point over the model and its sub-graphs."""
     index: dict[str, list[Rule]] = {}
@@ -92,39 +97,38 @@ def drive(rules: Sequence[Rule], model: Model, context: Context) -> PassResult:
 
 def _drive_graph(graph: gs.Graph, run: _Run, names: set[str]) -> None:
     rewriter = Rewriter(graph, names)
-    waiting = deque(node for node in graph.nodes if node.op in run.index)
+    waiting = deque(node for node in graph.nodes if op_key(node) in run.index)
     queued = {id(node) for node in waiting}
-    missed: dict[tuple[str, int], Remark] = {}
+    missed: Missed = {}
     while waiting:
         root = waiting.popleft()
         queued.discard(id(root))
-        for rule in run.index[root.op]:
+        for rule in run.index[op_key(root)]:
             if rewriter.is_erased(root):
                 break
             if _try(rule, root, rewriter, run, missed):
-                touched = [node for node in rewriter.take_touched() if node.op in run.index]
+                touched = [node for node in rewriter.take_touched() if op_key(node) in run.index]
                 fresh = [node for node in touched if id(node) not in queued]
                 waiting.extend(fresh)
                 queued.update(id(node) for node in fresh)
                 break
+    run.result.remarks += [remark for root, remark in missed.values() if not rewriter.is_erased(root)]
     rewriter.commit()
-    run.result.remarks += missed.values()
 
 
-def _try(rule: Rule, root: gs.Node, rewriter: Rewriter, run: _Run, missed: dict[tuple[str, int], Remark]) -> bool:
+def _try(rule: Rule, root: gs.Node, rewriter: Rewriter, run: _Run, missed: Missed) -> bool:
     start = time.perf_counter()
     stats = run.stats.setdefault(rule.name, RuleStats())
     stats.tried += 1
     match = rule.match(root)
+    missed.pop((rule.name, id(root)), None)  # an earlier reason may no longer hold
     fired = False
     if match is not None:
         reason = rule.check(match, rewriter)
         label = node_name(root)
-        key = (rule.name, id(root))
         if reason is not None:
-            missed[key] = Remark(RemarkKind.MISSED, rule.name, label, reason)
+            missed[rule.name, id(root)] = root, Remark(RemarkKind.MISSED, rule.name, label, reason)
         elif run.context.steps.take(f"{rule.name} at `{label}`"):
-            missed.pop(key, None)
             rule.rewrite(match, rewriter)
             run.result.count(rule.name)
             run.result.remarks.append(Remark(RemarkKind.PASSED, rule.name, label, Reason("fused")))
@@ -134,12 +138,20 @@ def _try(rule: Rule, root: gs.Node, rewriter: Rewriter, run: _Run, missed: dict[
     return fired
 
 
+def op_key(node: gs.Node) -> str:
+    """A node's operator: `Conv` in the standard domain, else with its domain: `com.microsoft::FusedConv`."""
+    return node.op if node.domain in (None, "", "ai.onnx") else f"{node.domain}::{node.op}"
+
+
 def producer(tensor: gs.Tensor, *ops: str) -> gs.Node | None:
-    """The node that writes a tensor, if there is one and it is one of `ops` (any op if none is named)."""
+    """The node that writes a tensor, if there is one and it is one of `ops` (any op if none is named).
+
+    `ops` are operators as `op_key` writes them.
+    """
     if isinstance(tensor, gs.Constant) or not tensor.inputs:
         return None
     node = tensor.inputs[0]
-    return node if not ops or node.op in ops else None
+    return node if not ops or op_key(node) in ops else None
 
 
 def constants(tensors: Iterable[gs.Tensor]) -> Reason | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Receive = Callable[[int, dict[str, np.ndarray]], None]
 # The captured tensors of one batch take at most this much memory at a time, unless one alone takes more.
 DEFAULT_LIMIT = 1 << 30
-_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 
 def written_tensors(model: Model | onnx.ModelProto) -> list[str]:
@@ -48,7 +48,7 @@ def float_tensors(model: Model | onnx.ModelProto) -> list[str]:
     names = written_tensors(proto)
     typed = {value.name: value.type for value in [*proto.graph.value_info, *proto.graph.output]}
     if all(name in typed for name in names):
-        return [name for name in names if typed[name].tensor_type.elem_type in _FLOATS]
+        return [name for name in names if typed[name].tensor_type.elem_type in FLOATS]
     session = Session(with_outputs(proto, names), optimize=False)  # ONNX Runtime knows its own operators' types too
     return [spec.name for spec in session.outputs if spec.dtype.kind == "f"]
 

@@ -46,7 +46,8 @@ def compare(
     """
     pair = feeds if isinstance(feeds, tuple) else (feeds, feeds)
     models = [_Timed(before, pair[0]), _Timed(after, pair[1])]
-    runs = [model.runs_in(_BLOCK_SECONDS) for model in models]
+    block = min(_BLOCK_SECONDS, seconds / 40)
+    runs = [model.runs_in(block) for model in models]
     round_seconds = sum(2 * count * model.estimate for count, model in zip(runs, models, strict=True))
     rounds = int(np.clip(round(seconds / round_seconds), _FEWEST_ROUNDS, _MOST_ROUNDS))
     best = np.empty((rounds, 2))

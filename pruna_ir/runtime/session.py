@@ -45,9 +45,8 @@ class Session:
         optimize: bool = True,
     ) -> None:
         self.threads = threads
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         try:
-            self.native = self._create(self._source(model), optimize)
+            self.native = self._load(model, optimize)
         except _failures() as failure:
             if type(failure).__name__ == "NoSuchFile":
                 raise error("M001", "no such file", place=model) from None
@@ -68,21 +67,21 @@ class Session:
             raise self._explain(failure, feeds) from None
         return dict(zip(names, values, strict=True))
 
-    def _source(self, model: Model | onnx.ModelProto | bytes | str | Path) -> bytes | str:
+    def _load(self, model: Model | onnx.ModelProto | bytes | str | Path, optimize: bool) -> Any:
         if isinstance(model, bytes):
-            return model
+            return self._create(model, optimize)
         if isinstance(model, str | Path):
-            return str(model)
+            return self._create(str(model), optimize)
         proto = model if isinstance(model, onnx.ModelProto) else model.to_proto()
         if proto.ByteSize() <= external.PROTOBUF_LIMIT:
-            return bytes(proto.SerializeToString())
+            return self._create(proto.SerializeToString(), optimize)
         if proto is model:
             proto = onnx.ModelProto()
             proto.CopyFrom(model)
-        self._folder = tempfile.TemporaryDirectory(prefix="pruna-")
-        path = Path(self._folder.name) / "model.onnx"
-        write(proto, path)
-        return str(path)
+        with tempfile.TemporaryDirectory(prefix="pruna-", ignore_cleanup_errors=True) as folder:
+            path = Path(folder) / "model.onnx"
+            write(proto, path, limit=external.PROTOBUF_LIMIT)
+            return self._create(str(path), optimize)
 
     def _create(self, source: bytes | str, optimize: bool) -> Any:
         import onnxruntime as ort

@@ -1,0 +1,92 @@
+"""Runs onnxsim's simplifier in a process of its own: `python -P onnxsim_worker.py PACKAGE IN OUT SKIPPED...`.
+
+A script, not a module: it imports nothing of pruna_ir. PACKAGE is the folder where onnxsim is installed. Only the
+native core of onnxsim is imported; the package's own `__init__` imports some hundred modules, and torch where it is
+installed. Both files are serialized ModelProtos below 2 GB.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+# Constant folding never creates one tensor above this size by Tile, Expand or ConstantOfShape.
+_LARGEST_FOLD = 1024
+# Address space that the worker may take: enough for any honest run, not enough to bring a machine down.
+_MEMORY_BASE, _MEMORY_FACTOR = 16 << 30, 32
+_BLOCKED = ("torch", "tensorflow", "jax")
+
+
+def _limit_memory(model_bytes: int) -> None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    wanted = _MEMORY_BASE + _MEMORY_FACTOR * model_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _native_core(folder: str) -> Any:
+    """onnxsim's extension module, without the package around it."""
+    for name in _BLOCKED:
+        sys.modules[name] = None  # type: ignore[assignment]  # an import of it raises ImportError
+    package = types.ModuleType("onnxsim")
+    package.__path__ = [folder]
+    sys.modules["onnxsim"] = package
+    import onnxsim.onnxsim_cpp2py_export as core
+
+    return core
+
+
+def _executor(core: Any) -> Any:
+    """What the core calls to compute constants."""
+    import numpy as np
+    import onnx
+
+    class Executor(core.ModelExecutor):  # type: ignore[misc]
+        def Run(self, model: bytes, inputs: list[bytes]) -> list[bytes]:  # noqa: N802 (the core's name)
+            import onnxruntime as ort
+
+            options = ort.SessionOptions()
+            options.intra_op_num_threads = 1
+            options.log_severity_level = 4
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            arrays = [onnx.numpy_helper.to_array(onnx.TensorProto.FromString(text)) for text in inputs]
+            names = [value.name for value in session.get_inputs()]
+            outputs = session.run(None, dict(zip(names, arrays, strict=True)))
+            return [onnx.numpy_helper.from_array(np.asarray(array)).SerializeToString() for array in outputs]
+
+    return Executor()
+
+
+def main(folder: str, source: str, target: str, *skipped: str) -> None:
+    """Simplify the model in the file `source` into the file `target`, without the optimizers named."""
+    model = Path(source).read_bytes()
+    _limit_memory(len(model))
+    core = _native_core(folder)
+    simplified = core.simplify(
+        _executor(core),
+        model,
+        list(skipped),
+        constant_folding=True,
+        shape_inference=True,
+        tensor_size_threshold=_LARGEST_FOLD,
+        target_opset_version=None,
+        rewriter=None,
+        initializers_as_constants=True,
+        include_inline_functions=False,
+        mutable_initializer=False,
+        overwrite_input_shapes=None,
+        unused_output=None,
+        extra_optimizers=None,
+    )
+    Path(target).write_bytes(simplified)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

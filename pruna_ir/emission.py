@@ -1,0 +1,205 @@
+"""Emission: what a back end is, and how a model becomes a file that has been checked.
+
+A back end legalizes a copy of the model until it can write it, emits it into a scratch folder, and checks what it
+wrote next to the model. Only then is it published, that is, moved to its place: a failure leaves nothing half-written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pruna_ir import registry
+from pruna_ir.analysis.counting import bytes_on_disk
+from pruna_ir.diagnostics import error
+from pruna_ir.model.random_feeds import runnable_feeds
+from pruna_ir.pipeline.grammar import Element, parse_pipeline
+from pruna_ir.pipeline.options import print_options, read_options
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pruna_ir.data import BoundDataset
+    from pruna_ir.model import Model
+    from pruna_ir.runtime.session import Session
+
+Feeds = dict[str, "np.ndarray"]
+# The user's samples that a written file is compared on.
+CHECKED_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check that the written file has passed, and what was seen."""
+
+    name: str
+    result: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a back end wrote: `bytes` is on disk, with every file that belongs to it; `sha256` is of those files."""
+
+    path: Path
+    backend: str
+    bytes: int
+    sha256: str
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class Backend(ABC):
+    """Base of all back ends; a subclass is a frozen dataclass whose fields (made with `option`) are its options.
+
+    `suffix` is that of its files, and `target` the table that models for it are optimized for by default.
+    """
+
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+    target: ClassVar[str]
+
+    def legalize(self, model: Model) -> None:
+        """Change `model`, a copy, until this back end can write it."""
+        return
+
+    @abstractmethod
+    def emit(self, model: Model, path: Path) -> None:
+        """Write the model to `path`, and what belongs to it beside it; raises a diagnostic if it cannot be written."""
+
+    @abstractmethod
+    def check(self, model: Model, path: Path, samples: Sequence[Feeds]) -> tuple[Check, ...]:
+        """Compare the written file with the model, on `samples` (which may be none); E002 if they do not agree."""
+
+    def session(self, path: Path, threads: int = 1) -> Session | None:
+        """The written file, ready to run and be timed here; None if its runtime does not run on this machine."""
+        return None
+
+    def __str__(self) -> str:
+        return str(Element(self.name, tuple(print_options(self))))
+
+
+def parse_backends(text: str, place: str = "--emit") -> tuple[Backend, ...]:
+    """The back ends that text in the pipeline language names, e.g. `onnx`; raises E001, P001, P003, P004."""
+    return tuple(_make(element, text, place) for element in parse_pipeline(text, place))
+
+
+def _make(element: Element, text: str, place: str) -> Backend:
+    cls = registry.backend(element.name)
+    made: Backend = cls(**read_options(cls, element, text, place))
+    return made
+
+
+@contextmanager
+def staged(model: Model, backend: Backend, path: Path, samples: Sequence[Feeds]) -> Iterator[Staged]:
+    """Write and check in a scratch folder beside `path`; `publish` what comes out, or it is gone at the end.
+
+    Raises C003 if the place cannot be written, E002 if the file does not agree with the model.
+    """
+    legal = model.clone()
+    backend.legalize(legal)
+    try:
+        scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=".pruna-"))
+    except OSError as failure:
+        raise unwritable(path, failure) from None
+    try:
+        written = scratch / path.name
+        backend.emit(legal, written)
+        checks = backend.check(legal, written, samples)
+        files = sorted(part for part in scratch.rglob("*") if part.is_file())
+        yield Staged(written, Artifact(path, backend.name, bytes_on_disk(written), _sha256(files, scratch), checks))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A file that is written and checked, but not in its place yet."""
+
+    written: Path
+    artifact: Artifact
+
+    def publish(self) -> Artifact:
+        """Move it, and what belongs to it, to its place; raises C003."""
+        path = self.artifact.path
+        try:
+            for part in self.written.parent.iterdir():
+                place = path.parent / part.name
+                if place.is_dir():
+                    shutil.rmtree(place)
+                os.replace(part, place)
+        except OSError as failure:
+            raise unwritable(path, failure) from None
+        return self.artifact
+
+
+def emit(model: Model, backend: str | Backend, path: str | Path, *, data: Any = None) -> Artifact:
+    """Write `model` with a back end (`onnx`, or text with options), checked on the first samples of `data`.
+
+    `data` is a Dataset or whatever `Dataset.load` takes; without it made-up inputs are used. Raises C002 if `path` is
+    the file that the model came from, C003 if it cannot be written, E001 to E002, P003 to P004.
+    """
+    from pruna_ir.pipeline.manager import bind
+
+    path = Path(path)
+    chosen = backend if isinstance(backend, Backend) else _only(parse_backends(backend, "emit"), str(backend))
+    if model.source is not None:
+        refuse_same_file(path, [model.source])
+    bound = bind(data, model)
+    with staged(model, chosen, path, first_samples(model, bound)) as result:
+        return result.publish()
+
+
+def first_samples(model: Model, data: BoundDataset | None, count: int = CHECKED_SAMPLES) -> list[Feeds]:
+    """Feeds of single samples: the first ones of the calibration split, else one made up, else none that run."""
+    from pruna_ir.diagnostics import PrunaError
+    from pruna_ir.runtime.session import Session
+
+    if data is not None:
+        return [dict(batch.feeds) for batch in data.require("calibration").head(count).batches(1)]
+    session = Session(model, optimize=False)
+    try:
+        return [runnable_feeds(session.run, session.inputs)[0]]
+    except PrunaError:
+        return []
+
+
+def refuse_same_file(path: Path, sources: Sequence[Path]) -> None:
+    """Raise C002 if `path` is one of `sources`, by whatever name or link."""
+    for source in sources:
+        if path.exists() and source.exists() and path.samefile(source):
+            help_text = "name another file: the input is never overwritten"
+            raise error("C002", f"the output is the input `{source}`", place=path, help=help_text)
+
+
+def unwritable(path: Path, failure: OSError) -> Exception:
+    """The C003 diagnostic for a place that cannot be written."""
+    help_text = "does the folder exist, and may you write there?"
+    return error("C003", f"cannot write: {failure.strerror or failure}", place=path, help=help_text)
+
+
+def _only(backends: Sequence[Backend], text: str) -> Backend:
+    if len(backends) != 1:
+        raise error("E001", f"`{text}` names {len(backends)} back ends, not one")
+    return backends[0]
+
+
+def _sha256(files: Sequence[Path], folder: Path) -> str:
+    """The hash of one file as every tool prints it; of several, of their names and hashes in order."""
+    hashes = [_file_sha256(path) for path in files]
+    if len(files) == 1:
+        return hashes[0]
+    lines = [f"{value}  {path.relative_to(folder).as_posix()}\n" for value, path in zip(hashes, files, strict=True)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,119 @@
+"""What pruna-opt tells without running anything: its passes, targets, diagnostics and versions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pruna_ir import registry
+from pruna_ir.diagnostics import CODES, did_you_mean, error
+from pruna_ir.pipeline.grammar import Element, print_pipeline
+from pruna_ir.pipeline.options import options_of, print_options
+
+_PACKAGES = ("pruna-ir", "onnx", "onnxruntime", "onnx-graphsurgeon", "onnxsim", "numpy")
+
+
+def list_passes() -> Iterator[str]:
+    """Named pipelines with their texts, then passes with their first sentence."""
+    yield "pipelines"
+    yield from _columns((name, text or "(nothing)") for name, text in registry.PIPELINES.items())
+    yield ""
+    yield "passes"
+    yield from _columns((name, _summary(registry.pass_class(name))) for name in sorted(registry.passes()))
+
+
+def list_targets() -> Iterator[str]:
+    """Targets and back ends, with what they are for."""
+    yield "targets"
+    yield from _columns((name, registry.target(name).description) for name in registry.targets())
+    yield ""
+    yield "back ends"
+    yield from _columns((name, _summary(registry.backend(name))) for name in registry.backends())
+
+
+def versions() -> Iterator[str]:
+    """The versions that a bug report needs."""
+    for name in _PACKAGES:
+        try:
+            yield f"{name} {version(name)}"
+        except PackageNotFoundError:
+            yield f"{name} (not installed)"
+
+
+def explain(name: str) -> Iterator[str]:
+    """What a pass, named pipeline, target, back end or diagnostic code is; raises C001 for anything else."""
+    if name.upper() in CODES:
+        return _explain_code(name.upper())
+    if name.removeprefix("-") in registry.PIPELINES:
+        return _explain_pipeline(name.removeprefix("-"))
+    if name in registry.passes():
+        return _explain_pass(name)
+    if name in registry.targets():
+        return _explain_target(name)
+    if name in registry.backends():
+        return _explain_class(name, registry.backend(name), "back end")
+    known = [*registry.PIPELINES, *registry.passes(), *registry.targets(), *registry.backends()]
+    raise error("C001", f"there is nothing called `{name}` to explain", help=did_you_mean(name, known, "subject"))
+
+
+def _explain_code(code: str) -> Iterator[str]:
+    yield f"{code}: {CODES[code].meaning}"
+    yield f"A run that ends with it has the exit code {CODES[code].exit_code}."
+
+
+def _explain_pipeline(name: str) -> Iterator[str]:
+    from pruna_ir.pipeline.build import build, to_text
+
+    yield f"{name} (named pipeline)"
+    yield f"  is         {registry.PIPELINES[name] or '(nothing)'}"
+    yield f"  in full    {to_text(build(name)) or '(nothing)'}"
+
+
+def _explain_pass(name: str) -> Iterator[str]:
+    cls = registry.pass_class(name)
+    needs = f", needs {' and '.join(sorted(cls.needs))}" if cls.needs else ""
+    yield from _explain_class(name, cls, f"pass, {cls.effect}{needs}")
+    for word, others in (("after", cls.after), ("before", cls.before)):
+        if others:
+            yield f"runs {word}: {', '.join(others)}"
+
+
+def _explain_class(name: str, cls: type, kind: str) -> Iterator[str]:
+    yield f"{name} ({kind})"
+    yield ""
+    yield from inspect.cleandoc(cls.__doc__ or "").splitlines()
+    options = options_of(cls)
+    if options:
+        yield ""
+        yield "options"
+        defaults = {option.name: option.value for option in print_options(_Defaults(cls))}
+        yield from _columns(
+            (f"{info.name}={_default(info.default)}", f"{info.help} ({info.type_text}{_bounds(info)})")
+            for info in options.values()
+        )
+        del defaults
+    yield ""
+    yield f"written as: {print_pipeline((Element(name),))}"
+
+
+def _explain_target(name: str) -> Iterator[str]:
+    target: Any = registry.target(name)
+    yield f"{name} (target)"
+    yield ""
+    yield target.description
+    yield f"activations {target.activations.dtype.name}, weights {target.weights.dtype.name}"
+    yield f"integer kernels: {', '.join(target.ops)}"
+    yield f"seen to fuse on versions: {', '.join(target.proved_on)}"
+
+
+def _summary(cls: type) -> str:
+    return inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _columns(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    listed = list(rows)
+    width = max((len(left) for left, _ in listed), default=0)
+    for left, right in listed:
+        yield f"  {left:<{width}}  {right}"
