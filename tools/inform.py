@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pruna_ir import registry
 from pruna_ir.diagnostics import CODES, did_you_mean, error
-from pruna_ir.pipeline.grammar import Element, print_pipeline
-from pruna_ir.pipeline.options import options_of, print_options
-
-_PACKAGES = ("pruna-ir", "onnx", "onnxruntime", "onnx-graphsurgeon", "onnxsim", "numpy")
+from pruna_ir.pipeline.options import options_of
 
 
 def list_passes() -> Iterator[str]:
@@ -33,13 +29,11 @@ def list_targets() -> Iterator[str]:
     yield from _columns((name, _summary(registry.backend(name))) for name in registry.backends())
 
 
-def versions() -> Iterator[str]:
+def version_lines() -> Iterator[str]:
     """The versions that a bug report needs."""
-    for name in _PACKAGES:
-        try:
-            yield f"{name} {version(name)}"
-        except PackageNotFoundError:
-            yield f"{name} (not installed)"
+    from pruna_ir.instruments.reproduce import versions
+
+    yield from (f"{name} {version}" for name, version in versions().items())
 
 
 def explain(name: str) -> Iterator[str]:
@@ -87,15 +81,10 @@ def _explain_class(name: str, cls: type, kind: str) -> Iterator[str]:
     options = options_of(cls)
     if options:
         yield ""
-        yield "options"
-        defaults = {option.name: option.value for option in print_options(_Defaults(cls))}
+        yield f"options, as in {name}<{next(iter(options))}=...>, with their defaults"
         yield from _columns(
-            (f"{info.name}={_default(info.default)}", f"{info.help} ({info.type_text}{_bounds(info)})")
-            for info in options.values()
+            (f"{info.name}={info.default_text}", f"{info.help} ({info.type_text})") for info in options.values()
         )
-        del defaults
-    yield ""
-    yield f"written as: {print_pipeline((Element(name),))}"
 
 
 def _explain_target(name: str) -> Iterator[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from pruna_ir.diagnostics import did_you_mean, error
+from pruna_ir.diagnostics import error
 
 STDOUT = Path("-")
 GOALS = ("speed", "size")
@@ -53,6 +54,8 @@ class Options:
     json: Path | None
     decisions: Path | None
     replay: Path | None
+    save_stats: Path | None
+    load_stats: Path | None
     demo: bool
     list_passes: bool
     list_targets: bool
@@ -126,8 +129,12 @@ def _unknown(argument: str, parser: argparse.ArgumentParser) -> Exception:
     if not argument.startswith("-"):
         return error("C001", f"unexpected argument `{argument}`", help="a run takes one model")
     name = argument.partition("=")[0]
-    known = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
-    return error("C001", f"unknown option `{name}`", help=did_you_mean(name, known, "option"))
+    known = [
+        option for action in parser._actions if action.help != argparse.SUPPRESS for option in action.option_strings
+    ]
+    close = difflib.get_close_matches(name, known, n=1)
+    similar = f"an option with a similar name exists: `{close[0]}`; " if close else ""
+    return error("C001", f"unknown option `{name}`", help=f"{similar}`pruna-opt --help` shows all options")
 
 
 def _check(options: Options) -> None:
@@ -146,6 +153,11 @@ def _check(options: Options) -> None:
         raise error("C004", "`--bisect-tolerance` is for --bisect, which is not given")
     if not 0 <= options.max_drop <= 1:
         raise error("C001", f"`--max-drop` is a fraction between 0 and 1, not {options.max_drop}")
+    if options.remarks is not None:
+        try:
+            re.compile(options.remarks)
+        except re.error as failure:
+            raise error("C001", f"`--remarks` is no regular expression: {failure}") from None
     if options.bisect_limit is not None and options.bisect_limit < 0:
         raise error("C001", f"`--bisect-limit` is a number of steps, not {options.bisect_limit}")
     if options.bisect_tolerance is not None and not options.bisect_tolerance >= 0:
@@ -195,6 +207,8 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON; `-`: to stdout")
     group.add_argument("--decisions", type=Path, metavar="FILE", help="write the choices that rest on measurements")
     group.add_argument("--replay", type=Path, metavar="FILE", help="take those choices from FILE: identical bytes")
+    group.add_argument("--save-stats", type=Path, metavar="FILE", help="keep what calibration collected (.npz)")
+    group.add_argument("--load-stats", type=Path, metavar="FILE", help="calibrate from FILE instead of the data")
 
 
 def _add_information(group: argparse._ArgumentGroup) -> None:

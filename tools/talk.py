@@ -121,5 +121,3 @@ def _bars(console: Console) -> Iterator[Progress]:
             bars.update(shown[task], completed=done, total=total or None)
 
         yield update
-
-

@@ -116,7 +116,7 @@ class Guard:
         return chosen
 
     def _by_error(self, chosen: Chosen, evaluator: Evaluator) -> list[int]:
-        quality = {}
+        quality: dict[int, float] = {}
         for index in sorted(chosen):
             self.context.progress("measuring each region's error", len(quality), len(chosen))
             quality[index] = evaluator.compare(self.build(frozenset({index})))[0]

@@ -204,4 +204,5 @@ def _useful_scales(scale: np.ndarray, weights: np.ndarray, scheme: Scheme) -> np
 def _room_for_bias(scale: np.ndarray, activation: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """Weight scales, widened where a bias in units of (activation scale * weight scale) would overflow 32 bits."""
     needed = np.abs(bias) / (_INT32_MAX * 0.999) / np.float64(activation)
-    return np.maximum(scale, needed).astype(np.float32)
+    widened: np.ndarray = np.maximum(scale, needed).astype(np.float32)
+    return widened

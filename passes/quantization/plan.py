@@ -177,4 +177,3 @@ def _drop_tails(plan: Plan) -> None:
         kept.append(kernel)
         read.update(id(tensor) for _, tensor in kernel.activations())
     plan.kernels = kept[::-1]
-

@@ -18,7 +18,7 @@ from pruna_ir.passes.quantization.plan import Plan, make_plan
 from pruna_ir.passes.quantization.regions import Region, split
 from pruna_ir.pipeline.options import option
 from pruna_ir.pipeline.pass_base import Effect, Need, Pass, PassResult
-from pruna_ir.pipeline.selection import select
+from pruna_ir.pipeline.selection import check_patterns, select
 from pruna_ir.remarks import RemarkKind
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Quantize(Pass):
         return result
 
     def _plan(self, model: Model, target: Target, result: PassResult) -> Plan:
+        check_patterns(model.graph.nodes, self.exclude, self.name)
         excluded = {id(node) for node in select(model.graph.nodes, self.exclude)}
         full = make_plan(model.graph, target)
         allowed = {kernel.key for kernel in full.kernels if id(kernel.node) not in excluded}

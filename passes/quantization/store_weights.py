@@ -14,7 +14,7 @@ from pruna_ir.passes.quantization.plan import weight_axis
 from pruna_ir.pipeline.options import option
 from pruna_ir.pipeline.pass_base import Effect, Pass, PassResult
 from pruna_ir.pipeline.rewriter import Rewriter
-from pruna_ir.pipeline.selection import select
+from pruna_ir.pipeline.selection import check_patterns, select
 from pruna_ir.remarks import RemarkKind
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class StoreWeights(Pass):
         """Rewrite the weights of `model`."""
         result = PassResult()
         target = context.target
+        check_patterns(model.graph.nodes, self.exclude, self.name)
         if not target.stores_weights:
             result.remarks.append(self.remark(RemarkKind.MISSED, "", "{} does not fold constants at load", target.name))
             return result

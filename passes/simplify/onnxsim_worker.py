@@ -1,8 +1,8 @@
-"""Runs onnxsim's simplifier in a process of its own: `python -P onnxsim_worker.py PACKAGE IN OUT SKIPPED...`.
+"""Runs onnxsim's simplifier: `python -P onnxsim_worker.py PACKAGE OUT [--infer-shapes] SKIPPED... < IN`.
 
 A script, not a module: it imports nothing of pruna_ir. PACKAGE is the folder where onnxsim is installed. Only the
 native core of onnxsim is imported; the package's own `__init__` imports some hundred modules, and torch where it is
-installed. Both files are serialized ModelProtos below 2 GB.
+installed. IN and OUT are serialized ModelProtos below 2 GB.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+INFER_SHAPES = "--infer-shapes"
 # Constant folding never creates one tensor above this size by Tile, Expand or ConstantOfShape.
 _LARGEST_FOLD = 1024
 # Address space that the worker may take: enough for any honest run, not enough to bring a machine down.
@@ -64,17 +65,18 @@ def _executor(core: Any) -> Any:
     return Executor()
 
 
-def main(folder: str, source: str, target: str, *skipped: str) -> None:
-    """Simplify the model in the file `source` into the file `target`, without the optimizers named."""
-    model = Path(source).read_bytes()
-    _limit_memory(len(model))
+def main(folder: str, target: str, *arguments: str) -> None:
+    """Simplify the model on the standard input into the file `target`, without the optimizers named."""
     core = _native_core(folder)
+    executor = _executor(core)
+    model = sys.stdin.buffer.read()
+    _limit_memory(len(model))
     simplified = core.simplify(
-        _executor(core),
+        executor,
         model,
-        list(skipped),
+        [name for name in arguments if name != INFER_SHAPES],
         constant_folding=True,
-        shape_inference=True,
+        shape_inference=INFER_SHAPES in arguments,
         tensor_size_threshold=_LARGEST_FOLD,
         target_opset_version=None,
         rewriter=None,

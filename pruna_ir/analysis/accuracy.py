@@ -85,24 +85,19 @@ class Evaluator:
     def compare(self, model: Model) -> tuple[float, float]:
         """SQNR in dB and the largest relative error of the outputs, over the first samples.
 
-        Both are the worst of the float outputs; the error is relative to the output's range. SQNR is infinite for
-        equal outputs.
+        Both are the worst of the float outputs (of all outputs if none is float); the error is relative to the
+        output's range. SQNR is infinite for equal outputs; the error is infinite, and the SQNR minus infinity, for an
+        output that is missing, has another shape, or is not finite where the reference is.
         """
         if not self._expected:
             self._expected = self._outputs(self.reference)
-        signal: dict[str, float] = {}
-        noise: dict[str, float] = {}
-        worst = 0.0
+        floats = {name for name, wanted in self._expected[0].items() if wanted.dtype.kind == "f"}
+        distances: dict[str, _Distance] = {}
         for expected, found in zip(self._expected, self._outputs(model), strict=True):
-            for name, wanted in expected.items():
-                if wanted.dtype.kind != "f":
-                    continue
-                gap = found[name].astype(np.float64) - wanted
-                signal[name] = signal.get(name, 0.0) + float(np.square(wanted, dtype=np.float64).sum())
-                noise[name] = noise.get(name, 0.0) + float(np.square(gap).sum())
-                span = float(np.ptp(wanted)) if wanted.size else 0.0
-                worst = max(worst, float(np.abs(gap).max(initial=0.0)) / (span or 1.0))
-        return min((_decibels(signal[name], noise[name]) for name in noise), default=math.inf), worst
+            for name in floats or expected:
+                distances.setdefault(name, _Distance()).add(expected[name], found.get(name))
+        sqnr = min((distance.sqnr_db for distance in distances.values()), default=math.inf)
+        return sqnr, max((distance.error for distance in distances.values()), default=0.0)
 
     def _outputs(self, model: Model) -> list[dict[str, np.ndarray]]:
         session = Session(model, threads=_threads())
@@ -110,12 +105,38 @@ class Evaluator:
         return [{k: np.array(v) for k, v in trim(session.run(batch.feeds), batch).items()} for batch in batches]
 
 
-def _decibels(signal: float, noise: float) -> float:
-    if not math.isfinite(noise):
-        return -math.inf
-    if noise == 0.0:
-        return math.inf
-    return 10 * math.log10(signal / noise) if signal else -math.inf
+@dataclass
+class _Distance:
+    """Of one output over all batches: energies of what is wanted and of the difference, and the largest error."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+    error: float = 0.0
+
+    def add(self, wanted: np.ndarray, found: np.ndarray | None) -> None:
+        """Add a batch. Equal values are no difference, infinite or NaN as they may be: masks hold -inf."""
+        if found is None or found.shape != wanted.shape:
+            self.noise = self.error = math.inf
+            return
+        wanted, found = wanted.astype(np.float64), found.astype(np.float64)
+        same = (wanted == found) | (np.isnan(wanted) & np.isnan(found))
+        with np.errstate(invalid="ignore"):
+            gap = np.where(same, 0.0, np.abs(found - wanted))
+        finite = wanted[np.isfinite(wanted)]
+        span = float(np.ptp(finite)) if finite.size else 0.0
+        scale = span or float(np.abs(finite).max(initial=0.0)) or 1.0
+        self.signal += float(np.square(finite).sum())
+        self.noise += float(np.square(gap).sum())
+        self.error = max(self.error, float(np.nan_to_num(gap, nan=np.inf).max(initial=0.0)) / scale)
+
+    @property
+    def sqnr_db(self) -> float:
+        """Signal to quantization noise, in dB."""
+        if not math.isfinite(self.noise):
+            return -math.inf
+        if self.noise == 0.0:
+            return math.inf
+        return 10 * math.log10(self.signal / self.noise) if self.signal else -math.inf
 
 
 def _threads() -> int:

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from pruna_ir.diagnostics import PrunaError, error
 from pruna_ir.model import checks, external
+from pruna_ir.model.attributes import normalize_attributes
 from pruna_ir.model.opset import MINIMUM_OPSET, default_opset, raise_opset
 from pruna_ir.model.sidecar import Sidecar
 
@@ -45,6 +46,8 @@ def parse(data: bytes | str, *, place: str = "model", is_text: bool = False) -> 
             return onnx.parser.parse_model(data if isinstance(data, str) else data.decode())
         except (onnx.parser.ParseError, UnicodeDecodeError) as failure:
             raise error("M002", f"not ONNX text: {_first_line(failure)}", place=place) from None
+    if not data:
+        raise error("M002", "the file is empty", place=place)
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
@@ -72,17 +75,20 @@ def normalize(proto: onnx.ModelProto, folder: Path, place: str = "model") -> Loa
         proto = onnx.inliner.inline_local_functions(proto)
     checks.sort_nodes(proto.graph, place)
     checks.check_operators(proto, place)
+    sidecar = Sidecar.of(proto)
+    proto = infer_shapes(proto)  # before the checker, which insists on shapes that exporters may leave out
     _check(proto, folder, place)
     checks.check_weights(proto.graph, place)
-    sidecar = Sidecar.of(proto)
+    normalize_attributes(proto.graph, place)
     demoted = _demote_initializers(proto.graph)
     if demoted:
         notes.append(f"{demoted} initializers were listed as inputs and are now constants")
     before = default_opset(proto)
     if before < MINIMUM_OPSET:
-        proto = raise_opset(proto, place)
-        notes.append(f"opset raised from {before} to {MINIMUM_OPSET} and checked against the original's outputs")
-    return Loaded(infer_shapes(proto), sidecar, folder, notes)
+        raised, evidence = raise_opset(proto, place)
+        proto = infer_shapes(raised)
+        notes.append(f"opset raised from {before} to {MINIMUM_OPSET}, {evidence}")
+    return Loaded(proto, sidecar, folder, notes)
 
 
 def infer_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -109,7 +115,10 @@ def _check(proto: onnx.ModelProto, folder: Path, place: str) -> None:
 
 
 def _first_line(failure: Exception) -> str:
-    return (str(failure).strip().splitlines() or [type(failure).__name__])[0]
+    text = str(failure).strip()
+    if failure.args and isinstance(failure.args[0], bytes):  # onnx.parser's
+        text = " ".join(failure.args[0].decode(errors="replace").split())
+    return (text.splitlines() or [type(failure).__name__])[0]
 
 
 def _context(failure: Exception) -> list[str]:

@@ -12,6 +12,7 @@ from onnx_graphsurgeon.logger import G_LOGGER
 
 from pruna_ir.diagnostics import error
 from pruna_ir.model import external, invariants, load
+from pruna_ir.model.attributes import drop_empty_lists
 from pruna_ir.model.collection import collection_paused
 from pruna_ir.model.copying import copy_graph
 from pruna_ir.model.save import write
@@ -71,7 +72,7 @@ class Model:
 
     def to_proto(self) -> onnx.ModelProto:
         """The model as a protobuf that holds all its data, with the notes of what survives put back."""
-        external.inline(self.graph)
+        external.make_exportable(self.graph)
         proto = _export(self.graph)
         self.sidecar.restore(proto)
         return proto
@@ -127,10 +128,14 @@ class Model:
 
 
 def _spec(tensor: gs.Tensor) -> TensorSpec:
-    return TensorSpec(tensor.name, np.dtype(tensor.dtype), tuple(tensor.shape or ()))
+    dtype = tensor.dtype
+    if isinstance(dtype, int):  # how graphsurgeon writes the types that NumPy lacks
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(dtype)
+    return TensorSpec(tensor.name, np.dtype(dtype), tuple(tensor.shape or ()))
 
 
 def _import(proto: onnx.ModelProto, folder: Path) -> gs.Graph:
+    drop_empty_lists(proto.graph)
     with G_LOGGER.suppress(), collection_paused():
         graph = gs.import_onnx(proto)
     external.attach(graph, folder)
@@ -140,7 +145,11 @@ def _import(proto: onnx.ModelProto, folder: Path) -> gs.Graph:
 def _export(graph: gs.Graph) -> onnx.ModelProto:
     with G_LOGGER.suppress():
         proto = gs.export_onnx(graph)
+    # graphsurgeon writes empty names, which take room.
     for name in ("producer_name", "producer_version"):
         if not getattr(proto, name):
-            proto.ClearField(name)  # graphsurgeon writes empty strings, which take room
+            proto.ClearField(name)
+    for tensor in external.tensors(proto.graph):
+        if not tensor.name:
+            tensor.ClearField("name")
     return proto

@@ -14,6 +14,13 @@ from typing import Any
 
 import onnx
 
+_LISTS = {
+    onnx.AttributeProto.INTS: "ints",
+    onnx.AttributeProto.FLOATS: "floats",
+    onnx.AttributeProto.STRINGS: "strings",
+}
+# Names that shape inference gives to dimensions of which the model says nothing.
+_INVENTED = "unk__"
 # (path of the enclosing sub-graphs, kind of thing, its name)
 Key = tuple[str, str, str]
 Documented = onnx.NodeProto | onnx.ValueInfoProto | onnx.TensorProto | onnx.GraphProto
@@ -44,10 +51,14 @@ class Sidecar:
         return sidecar
 
     def _remember(self, key: Key, part: Documented) -> None:
-        if part.doc_string or part.metadata_props:
+        attributes = _remembered(part) if isinstance(part, onnx.NodeProto) else []
+        if part.doc_string or part.metadata_props or attributes:
             note = type(part)()
             note.doc_string = part.doc_string
             note.metadata_props.extend(part.metadata_props)
+            if attributes:
+                note.op_type = part.op_type
+                note.attribute.extend(attributes)
             self.notes[key] = note
 
     def restore(self, proto: onnx.ModelProto) -> None:
@@ -71,13 +82,20 @@ class Sidecar:
             kept = [value for value in graph.value_info if (scope, "value", value.name) in self.typed]
             del graph.value_info[:]
             graph.value_info.extend(kept)
+            for value in graph.output if scope else ():
+                original = self.interface.get((scope, "interface", value.name))
+                if original is not None and original.type.ByteSize() == 0:
+                    value.type.Clear()
 
     def _put_back(self, key: Key, part: Documented) -> None:
         note = self.notes.get(key)
-        if note is not None:
-            part.doc_string = note.doc_string
-            del part.metadata_props[:]
-            part.metadata_props.extend(note.metadata_props)
+        if note is None:
+            return
+        part.doc_string = note.doc_string
+        del part.metadata_props[:]
+        part.metadata_props.extend(note.metadata_props)
+        if isinstance(note, onnx.NodeProto) and isinstance(part, onnx.NodeProto):
+            _put_back_attributes(note, part)
 
     def _restore_annotations(self, scope: str, graph: onnx.GraphProto) -> None:
         if not self.annotations:
@@ -87,6 +105,31 @@ class Sidecar:
         for (where, _, name), annotation in self.annotations.items():
             if where == scope and name in alive:
                 graph.quantization_annotation.append(annotation)
+
+
+def is_empty_list(attribute: onnx.AttributeProto) -> bool:
+    """Whether the attribute is a list without elements: graphsurgeon loses its type and then cannot write it."""
+    return attribute.type in _LISTS and not getattr(attribute, _LISTS[attribute.type])
+
+
+def _remembered(node: onnx.NodeProto) -> list[onnx.AttributeProto]:
+    """What is lost of a node's attributes: documentation, and lists without elements."""
+    found = []
+    for attribute in node.attribute:
+        if attribute.doc_string or is_empty_list(attribute):
+            note = onnx.AttributeProto(name=attribute.name, type=attribute.type)
+            note.doc_string = attribute.doc_string
+            found.append(note)
+    return found
+
+
+def _put_back_attributes(note: onnx.NodeProto, node: onnx.NodeProto) -> None:
+    present = {attribute.name: attribute for attribute in node.attribute}
+    for lost in note.attribute:
+        if lost.name in present:
+            present[lost.name].doc_string = lost.doc_string
+        elif is_empty_list(lost) and node.op_type == note.op_type:
+            node.attribute.append(lost)
 
 
 def _header(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -133,4 +176,6 @@ def _same_type(original: onnx.ValueInfoProto, value: onnx.ValueInfoProto) -> boo
 
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
     kind = dim.WhichOneof("value")
+    if kind == "dim_param" and dim.dim_param.startswith(_INVENTED):
+        return None
     return getattr(dim, kind) if kind else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pruna_ir.decisions import DecisionLog
-from pruna_ir.diagnostics import error
+from pruna_ir.diagnostics import PrunaError, error
 
 if TYPE_CHECKING:
     from pruna_ir.calibration import Statistics
@@ -66,6 +66,11 @@ class Context:
     def require_data(self, who: str) -> BoundDataset:
         """The dataset, or P006 if there is none."""
         if self.data is None:
-            help_text = "give a dataset with --data (a .yaml, .npz, .npy, a folder of images or module:function)"
-            raise error("P006", f"`{who}` needs calibration data", help=help_text)
+            raise data_missing(who)
         return self.data
+
+
+def data_missing(who: str) -> PrunaError:
+    """The P006 diagnostic for a pass that has no data."""
+    help_text = "give a dataset with --data (a .yaml, .npz, .npy, a folder of images or module:function)"
+    return error("P006", f"`{who}` needs calibration data", help=help_text)

@@ -16,6 +16,7 @@ from pruna_ir.instruments.base import Instrument
 from pruna_ir.model import Model
 from pruna_ir.pipeline import build
 from pruna_ir.pipeline.context import Context, Progress, Steps, silent
+from pruna_ir.pipeline.grammar import PLACE
 from pruna_ir.pipeline.pass_base import Need, Pass, PassResult
 from pruna_ir.remarks import Remark, RemarkKind
 
@@ -70,7 +71,7 @@ class PassManager:
         build.check_order(self.passes, [item.element() for item in self.passes], text, "pipeline")
 
     @classmethod
-    def parse(cls, text: str, place: str = build.PLACE) -> PassManager:
+    def parse(cls, text: str, place: str = PLACE) -> PassManager:
         """The manager for pipeline text, e.g. `simplify,fuse,quantize<target=ort-cpu>`; raises P001 to P005."""
         return cls(build.build(text, place))
 
@@ -96,8 +97,8 @@ class PassManager:
         """Run the passes over `model`, which is changed in place (a `gs.Graph` is copied: take `result.graph`).
 
         `data` is a Dataset, or whatever `Dataset.of` takes. `statistics` of an earlier run are used in place of
-        calibration, and those that this run collected are in the result. Raises `PrunaError`; the model is then in the state
-        that the failing pass left it in.
+        calibration, and those that this run collected are in the result. Raises `PrunaError`; the model is then in
+        the state that the failing pass left it in.
         """
         model = model if isinstance(model, Model) else Model.load(model)
         target = registry.target(target) if isinstance(target, str) else target
@@ -118,7 +119,8 @@ class PassManager:
         for instrument in instruments:
             instrument.start(model, context)
         for index, item in enumerate(self.passes):
-            if all([instrument.should_run(item, index) for instrument in instruments]):
+            answers = [instrument.should_run(item, index) for instrument in instruments]
+            if all(answers):
                 self._step(item, index, model, context, result, instruments)
         for instrument in instruments:
             instrument.finish(model, context)

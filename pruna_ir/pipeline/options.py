@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,11 @@ class OptionInfo:
     def type_text(self) -> str:
         """The type in the words of the pipeline language."""
         return _describe(self.type)
+
+    @property
+    def default_text(self) -> str:
+        """The default as pipeline text."""
+        return str(_to_value(self.default))
 
 
 def options_of(cls: type) -> dict[str, OptionInfo]:
@@ -75,6 +81,8 @@ def _convert_option(info: OptionInfo, given: Option) -> Any:
     value = _convert(info.type, given.value)
     for number in value if isinstance(value, tuple) else [value]:
         if isinstance(number, int | float) and not isinstance(number, bool):
+            if math.isnan(number):
+                raise ValueError("must be a number, not nan")
             too_low, too_high = info.low is not None and number < info.low, info.high is not None and number > info.high
             if too_low or too_high:
                 raise ValueError(f"must lie {_bounds(info)}, not at {number}")

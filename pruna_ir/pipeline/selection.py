@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 import onnx_graphsurgeon as gs
 
+from pruna_ir.diagnostics import error
 from pruna_ir.model.invariants import node_name
 
 _OP = "op:"
@@ -19,6 +21,11 @@ def select(nodes: Iterable[gs.Node], patterns: Sequence[str]) -> list[gs.Node]:
     return [node for node in nodes if node.op in ops or any(fnmatchcase(node_name(node), glob) for glob in globs)]
 
 
-def unmatched(nodes: Sequence[gs.Node], patterns: Sequence[str]) -> list[str]:
-    """The patterns that name no node: usually a spelling mistake."""
-    return [pattern for pattern in patterns if not select(nodes, [pattern])]
+def check_patterns(nodes: Sequence[gs.Node], patterns: Sequence[str], who: str) -> None:
+    """Raise P004 for a pattern that names no node: it is a spelling mistake, or the node is gone by now."""
+    for pattern in patterns:
+        if not select(nodes, [pattern]):
+            names = {node_name(node) for node in nodes} | {_OP + node.op for node in nodes}
+            close = difflib.get_close_matches(pattern, names, n=1)
+            help_text = f"a node with a similar name exists: `{close[0]}`" if close else "globs match node names"
+            raise error("P004", f"`{pattern}` names no node", place=who, help=help_text)

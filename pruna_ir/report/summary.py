@@ -115,12 +115,14 @@ def _figures(figures: Figures) -> dict[str, Any]:
 
 
 def _stage(figures: StageFigures) -> dict[str, Any]:
-    stage = figures.stage
+    stage, sqnr = figures.stage, figures.sqnr_db
+    if sqnr == math.inf:
+        sqnr = Unmeasured("infinite: the outputs are equal, there is no noise")
     return {
         "pass": stage.text,
         "changed": stage.changed,
         "seconds": stage.seconds,
-        **_number("sqnr_db", figures.sqnr_db),
+        **_number("sqnr_db", sqnr),
         **_score("metric", figures.metric),
     }
 

@@ -14,6 +14,7 @@ _BLOCK_SECONDS = 0.02
 _WARM_UP_RUNS = 3
 _MOST_ROUNDS = 40
 _FEWEST_ROUNDS = 3
+_FEWEST_RUNS = 3
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class _Timed:
         self.estimate = self.best_of(_WARM_UP_RUNS)
 
     def runs_in(self, seconds: float) -> int:
-        return max(2, round(seconds / self.estimate))
+        return max(_FEWEST_RUNS, round(seconds / self.estimate))
 
     def best_of(self, runs: int) -> float:
         """Seconds of the fastest of `runs` runs in a row."""

@@ -164,7 +164,8 @@ def test_a_trained_model(shared: Path, generator: np.random.Generator, name: str
     batches = [{spec.name: generator.standard_normal(shape, np.float32)} for _ in range(3)]
     statistics = collect(model, batches)
     inner = [name for name in statistics if name != spec.name]
-    low, high = {}, {}
+    low: dict[str, float] = {}
+    high: dict[str, float] = {}
 
     def receive(_: int, values: dict[str, np.ndarray]) -> None:
         for name, value in values.items():

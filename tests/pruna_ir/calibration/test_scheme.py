@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -15,7 +17,7 @@ TYPES = [np.int8, np.uint8, np.int16, np.uint16]
 
 
 def by_onnxruntime(values: np.ndarray, params: QuantParams) -> tuple[np.ndarray, np.ndarray]:
-    axis = {} if params.axis is None else {"axis": params.axis}
+    axis: dict[str, Any] = {} if params.axis is None else {"axis": params.axis}
     nodes = [
         onnx.helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"], **axis),
         onnx.helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"], **axis),
@@ -57,7 +59,7 @@ def test_equal_to_onnxruntime_per_channel(generator: np.random.Generator, axis: 
 
 def test_halves_go_to_even() -> None:
     values = np.array([0.5, 1.5, 2.5, -0.5, -1.5], np.float32)
-    params = QuantParams(np.float32(1).reshape(()), np.array(0, np.int8))
+    params = QuantParams(np.array(1, np.float32), np.array(0, np.int8))
     np.testing.assert_array_equal(Scheme(np.dtype(np.int8)).quantize(values, params), [0, 2, 2, 0, -2])
     np.testing.assert_array_equal(by_onnxruntime(values, params)[0], [0, 2, 2, 0, -2])
 
@@ -117,7 +119,7 @@ def test_weights_of_no_elements_and_no_axis() -> None:
 
 def test_int32_biases_keep_their_digits() -> None:
     scheme = Scheme(np.dtype(np.int32), symmetric=True)
-    params = QuantParams(np.float32(1e-6).reshape(()), np.array(0, np.int32))
+    params = QuantParams(np.array(1e-6, np.float32), np.array(0, np.int32))
     value = np.array([123.456789])
     assert abs(int(scheme.quantize(value, params)[0]) - round(123.456789 / float(np.float32(1e-6)))) <= 1
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from pruna_ir.diagnostics import PrunaError
-from pruna_ir.model import Model, external
+from pruna_ir.model import Model, TensorSpec, external
 from pruna_ir.model.save import write
 from pruna_ir.runtime import Session
 from pruna_ir.runtime.session import shorten
@@ -51,7 +51,7 @@ def test_every_form_of_a_model_runs_alike(proto: onnx.ModelProto, tmp_path: Path
 
 def test_specs_keep_symbolic_dimensions(proto: onnx.ModelProto) -> None:
     session = Session(proto)
-    assert [(spec.name, spec.dtype, spec.shape) for spec in session.inputs] == [("x", np.float32, ("N", 3))]
+    assert session.inputs == (TensorSpec("x", np.dtype(np.float32), ("N", 3)),)
     assert [spec.name for spec in session.outputs] == ["y", "z"]
 
 
@@ -64,7 +64,7 @@ def test_a_model_above_the_protobuf_limit_goes_through_a_file(
     before = proto.SerializeToString()
     monkeypatch.setattr(external, "PROTOBUF_LIMIT", 1000)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    written = []
+    written: list[str] = []
 
     def spy(proto: onnx.ModelProto, path: Path, *, limit: int) -> int:
         size = write(proto, path, limit=limit)

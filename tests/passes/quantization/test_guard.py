@@ -1,0 +1,121 @@
+"""The guards, with the measurements replaced by tables: what they choose must follow from what they are told."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from small_graphs import samples, small_net
+
+from pruna_ir.data import Dataset
+from pruna_ir.passes.quantization import guard as guard_module
+from pruna_ir.passes.quantization.guard import Chosen, Guard
+from pruna_ir.passes.quantization.regions import Region
+from pruna_ir.pipeline.context import Context
+from pruna_ir.targets.host import host_kind
+from pruna_ir.targets.ort_cpu import _BY_HOST, ARM, X86
+
+REGIONS = [Region("a", ("k1",)), Region("b", ("k2",)), Region("c", ("k3",))]
+
+
+class Scripted(Guard):
+    """A guard whose speeds and errors are those of tables: a factor for each region, and the drop of a set."""
+
+    factors: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    def _speed(self, chosen: Chosen) -> float:
+        return math.prod(self.factors[index] for index in chosen)
+
+
+class ScriptedEvaluator:
+    """Drops are the sums of those of the regions in the model, which the test passes along as a frozenset."""
+
+    metric_name = "top1"
+    drops = (0.0, 0.0, 0.0)
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def drop(self, model: Chosen) -> float:
+        return sum(self.drops[index] for index in model)
+
+    def compare(self, model: Chosen) -> tuple[float, float]:
+        return -self.drop(model), 0.0
+
+
+def make(
+    monkeypatch: pytest.MonkeyPatch,
+    factors: tuple[float, ...] = (1.1, 1.1, 1.1),
+    drops: tuple[float, ...] = (0.0, 0.0, 0.0),
+    **options: object,
+) -> Guard:
+    model = small_net()
+    data = Dataset.from_arrays(samples()).bind(model.inputs())
+    target = options.pop("target", _BY_HOST[host_kind()])
+    context = Context(model, target, data, **options)  # type: ignore[arg-type]
+    monkeypatch.setattr(guard_module, "Evaluator", ScriptedEvaluator)
+    monkeypatch.setattr(ScriptedEvaluator, "drops", drops)
+    guard = Scripted(model, REGIONS, lambda chosen: chosen, context, {"x": samples(1)})  # type: ignore[arg-type, return-value]
+    guard.factors = factors  # type: ignore[attr-defined]
+    return guard
+
+
+def test_everything_when_everything_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = make(monkeypatch).choose()
+    assert (verdict.chosen, verdict.reasons) == ([0, 1, 2], {})
+
+
+def test_slow_regions_stay_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = make(monkeypatch, factors=(0.7, 1.3, 1.4)).choose()
+    assert verdict.chosen == [1, 2]
+    assert "slower in integers" in verdict.reasons["a"] and "0.70x" in verdict.reasons["a"]
+
+
+def test_a_region_that_wins_is_found_from_a_slow_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = make(monkeypatch, factors=(0.5, 0.5, 1.2)).choose()
+    assert verdict.chosen == [2]
+
+
+def test_noise_is_no_reason_to_quantize(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = make(monkeypatch, factors=(0.5, 1.004, 1.2)).choose()
+    assert verdict.chosen == [2]
+    assert "no faster in integers" in verdict.reasons["b"]
+
+
+def test_inaccurate_regions_stay_float_worst_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = make(monkeypatch, drops=(0.2, 0.008, 0.05)).choose()
+    assert verdict.chosen == [1]
+    assert verdict.reasons == {
+        "a": "with it top1 drops by 25.8%; 1.0% are allowed",
+        "c": "with it top1 drops by 5.8%; 1.0% are allowed",
+    }
+
+
+def test_allowed_drop_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert make(monkeypatch, drops=(0.2, 0.0, 0.0), max_drop=0.3).choose().chosen == [0, 1, 2]
+
+
+def test_what_accuracy_leaves_must_still_be_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = make(monkeypatch, factors=(2.0, 0.995, 0.995), drops=(0.5, 0.0, 0.0)).choose()
+    assert verdict.chosen == []
+    assert "0.99x" in verdict.reasons["b"]
+
+
+def test_size_is_worth_a_slower_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert make(monkeypatch, factors=(0.5, 0.5, 0.5), goal="size").choose().chosen == [0, 1, 2]
+
+
+def test_speed_is_not_measured_for_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = X86 if host_kind() == "arm" else ARM
+    assert make(monkeypatch, factors=(0.5, 0.5, 0.5), target=elsewhere).choose().chosen == [0, 1, 2]
+
+
+def test_real_measurements_agree_with_the_model_that_is_built() -> None:
+    """No table: the guard times and scores the real small net, and the verdict names every region once."""
+    model = small_net()
+    data = Dataset.from_arrays(samples()).bind(model.inputs())
+    from pruna_ir.passes.quantization.quantize import Quantize
+
+    result = Quantize().run(model.clone(), Context(model, _BY_HOST[host_kind()], data))
+    named = [str(remark.reason) for remark in result.remarks if str(remark.reason).startswith("region")]
+    assert len(named) == 3

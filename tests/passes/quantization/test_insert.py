@@ -1,0 +1,160 @@
+"""The Q/DQ that is written, and the numbers that come out."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+import pytest
+from small_graphs import build, conv, runtime_ops, samples, small_net, weights
+
+from pruna_ir.calibration import Range, Scheme, collect
+from pruna_ir.calibration.ranges import solve
+from pruna_ir.model import Model
+from pruna_ir.passes.quantization.insert import fit, insert_qdq
+from pruna_ir.passes.quantization.plan import Bounds, make_plan
+from pruna_ir.runtime.session import Session
+from pruna_ir.targets import Target
+from pruna_ir.targets.ort_cpu import ARM, X86, X86_VNNI
+
+node = onnx.helper.make_node
+UINT8 = Scheme(np.dtype(np.uint8))
+
+
+def quantize(model: Model, feeds: dict[str, np.ndarray], target: Target = X86_VNNI) -> Model:
+    quantized = model.clone()
+    plan = make_plan(quantized.graph, target)
+    statistics = collect(model, [feeds], plan.calibrated())
+    ranges = {name: solve(record, target.activations) for name, record in statistics.items()}
+    insert_qdq(quantized.graph, plan, target, ranges)
+    quantized.check()
+    return quantized
+
+
+def sqnr(expected: np.ndarray, found: np.ndarray) -> float:
+    return float(10 * np.log10(np.square(expected).sum() / np.square(expected - found).sum()))
+
+
+def constant(model: Model, name: str) -> np.ndarray:
+    values = model.graph.tensors()[name].values
+    assert isinstance(values, np.ndarray)
+    return values
+
+
+@pytest.mark.parametrize("target", [X86_VNNI, X86, ARM], ids=lambda target: str(target.name))
+def test_numbers_stay_close(target: Target) -> None:
+    model, feeds = small_net(), {"x": samples()}
+    found = Session(quantize(model, feeds, target), optimize=False).run(feeds)["y"]
+    assert sqnr(Session(model).run(feeds)["y"], found) > 30
+
+
+def test_everything_becomes_integer_kernels() -> None:
+    ops = runtime_ops(quantize(small_net(), {"x": samples()}))
+    assert ops["QLinearConv"] == 2 and ops["QLinearAdd"] == 1 and ops["QGemm"] == 1
+    assert ops["DequantizeLinear"] == 0 and ops["QuantizeLinear"] == 1
+
+
+def test_interface_is_kept() -> None:
+    model = small_net()
+    quantized = quantize(model, {"x": samples()})
+    assert (quantized.inputs(), quantized.outputs()) == (model.inputs(), model.outputs())
+
+
+def test_graph_output_that_a_kernel_writes_keeps_its_name() -> None:
+    model = build([conv("y", "x", "w")], {"x": [1, 3, 4, 4]}, ["y"], {"w": weights(0, 4, 3, 1, 1)})
+    feeds = {"x": samples(1)[:, :, :4, :4]}
+    quantized = quantize(model, feeds)
+    assert [tensor.name for tensor in quantized.graph.outputs] == ["y"]
+    assert quantized.graph.outputs[0].inputs[0].op == "DequantizeLinear"
+    assert sqnr(Session(model).run(feeds)["y"], Session(quantized).run(feeds)["y"]) > 30
+
+
+def test_one_pair_for_all_readers() -> None:
+    quantized = quantize(small_net(), {"x": samples()})
+    pairs = [n for n in quantized.graph.nodes if n.op == "QuantizeLinear" and n.name.startswith("r1")]
+    assert len(pairs) == 1
+    assert {reader.name for reader in pairs[0].o().outputs[0].outputs} == {"c2", "a"}
+
+
+def test_bias_is_integer_in_units_of_its_products() -> None:
+    model, feeds = small_net(), {"x": samples()}
+    quantized = quantize(model, feeds)
+    assert constant(quantized, "b1_quantized").dtype == np.int32
+    unit = constant(quantized, "x_scale") * constant(quantized, "w1_scale")
+    np.testing.assert_array_equal(constant(quantized, "b1_scale"), unit)
+    restored = constant(quantized, "b1_quantized") * constant(quantized, "b1_scale")
+    np.testing.assert_allclose(restored, constant(model, "b1"), atol=float(unit.max()) / 2 * 1.001)
+
+
+def test_bias_that_would_overflow_widens_the_weights_scale() -> None:
+    w, b = weights(0, 4, 3, 1, 1), np.array([1e6, 0.1, -1e6, 0], np.float32)
+    w[0] *= 1e-8
+    model = build([conv("c", "x", "w", "b")], {"x": [1, 3, 4, 4]}, ["c"], {"w": w, "b": b})
+    feeds = {"x": samples(1)[:, :, :4, :4]}
+    quantized = quantize(model, feeds)
+    restored = constant(quantized, "b_quantized").astype(np.float64) * constant(quantized, "b_scale")
+    np.testing.assert_allclose(restored, b, rtol=1e-6, atol=1e-2)
+
+
+def test_channel_of_zeros_keeps_its_bias() -> None:
+    w, b = weights(0, 4, 3, 1, 1), np.array([0.01, 0.5, 1, 2], np.float32)
+    w[0] = 0
+    model = build([conv("c", "x", "w", "b")], {"x": [1, 3, 4, 4]}, ["c"], {"w": w, "b": b})
+    quantized = quantize(model, {"x": 100 * samples(1)[:, :, :4, :4]})
+    restored = constant(quantized, "b_quantized") * constant(quantized, "b_scale")
+    units = constant(quantized, "b_scale")
+    assert units[0] == units[1:].min()  # not the large unit that a scale of its own would give it
+    np.testing.assert_allclose(restored[0], 0.01, atol=float(units[0]) / 2)
+
+
+def test_shared_weight_is_stored_once() -> None:
+    model = build([conv("c", "x", "w"), conv("d", "c", "w")], {"x": [1, 4, 4, 4]}, ["d"], {"w": weights(0, 4, 4, 1, 1)})
+    quantized = quantize(model, {"x": np.ones((1, 4, 4, 4), np.float32)})
+    stored = [n for n in quantized.graph.nodes if n.op == "DequantizeLinear" and isinstance(n.inputs[0], gs.Constant)]
+    assert len(stored) == 1
+
+
+def test_shared_bias_gets_the_scale_of_each_reader() -> None:
+    """Two convolutions with one bias: its integers are in units that differ, so it is stored for each."""
+    model = build(
+        [conv("c", "x", "w", "b"), conv("d", "c", "w", "b")],
+        {"x": [1, 4, 4, 4]},
+        ["d"],
+        {"w": weights(0, 4, 4, 1, 1), "b": weights(1, 4)},
+    )
+    feeds = {"x": np.random.default_rng(0).standard_normal((1, 4, 4, 4)).astype(np.float32)}
+    quantized = quantize(model, feeds)
+    assert runtime_ops(quantized)["QLinearConv"] == 2
+    assert sqnr(Session(model).run(feeds)["d"], Session(quantized).run(feeds)["d"]) > 30
+
+
+def test_moving_ops_share_the_scale_of_their_input() -> None:
+    model = build(
+        [conv("c", "x", "w"), node("MaxPool", ["c"], ["m"], name="m", kernel_shape=[2, 2]), conv("d", "m", "w2")],
+        {"x": [1, 3, 4, 4]},
+        ["d"],
+        {"w": weights(0, 4, 3, 1, 1), "w2": weights(1, 4, 4, 1, 1)},
+    )
+    quantized = quantize(model, {"x": samples(1)[:, :, :4, :4]})
+    assert constant(quantized, "m_scale") == constant(quantized, "c_scale")
+
+
+def test_scales_are_scalars() -> None:
+    """ONNX Runtime does not fuse element-wise ops whose scale is a vector of one element."""
+    quantized = quantize(small_net(), {"x": samples()})
+    assert constant(quantized, "x_scale").shape == () and constant(quantized, "w1_scale").shape == (8,)
+
+
+@pytest.mark.parametrize("high", [6.0, 1.0, 0.1, 3.3])
+def test_fitted_range_never_passes_the_clip(high: float) -> None:
+    params = fit(UINT8, Range(-2.0, 50.0), Bounds(0.0, high))
+    assert params.zero_point == 0
+    assert np.float32(255) * params.scale <= np.float32(high)
+    assert np.float32(255) * params.scale >= np.float32(high) * (1 - 1e-5)
+
+
+def test_fitted_range_of_a_signed_clip() -> None:
+    params = fit(UINT8, Range(-9.0, 9.0), Bounds(-1.0, 1.0))
+    top = (np.float32(255) - np.float32(params.zero_point)) * params.scale
+    bottom = (np.float32(0) - np.float32(params.zero_point)) * params.scale
+    assert -1 <= bottom < 0 < top <= 1

@@ -1,0 +1,54 @@
+"""How kernels are grouped for the guards."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from small_graphs import build, conv, small_net, weights
+
+from pruna_ir.passes.quantization.plan import make_plan
+from pruna_ir.passes.quantization.regions import split
+from pruna_ir.targets.ort_cpu import X86_VNNI
+
+node = onnx.helper.make_node
+
+
+def test_one_region_a_spatial_size() -> None:
+    regions = split(make_plan(small_net().graph, X86_VNNI))
+    assert [(region.name, region.kernels) for region in regions] == [
+        ("8x8 from `c1`", ("c1", "c2", "a")),
+        ("1x1 from `p`", ("p",)),
+        ("flat from `f`", ("f", "y")),
+    ]
+
+
+def test_unconnected_kernels_of_one_size_are_apart_but_those_at_the_end() -> None:
+    model = build(
+        [
+            conv("c", "x", "w"),
+            conv("c2", "c", "w2"),
+            node("MaxPool", ["c2"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
+            node("Tanh", ["m"], ["t"]),
+            node("Resize", ["t", "", "scales"], ["r"], mode="linear"),
+            conv("d", "r", "w2"),
+            conv("d2", "d", "w2"),
+            conv("e", "d2", "w2"),
+        ],
+        {"x": [1, 3, 8, 8]},
+        ["e"],
+        {"w": weights(0, 4, 3, 1, 1), "w2": weights(1, 4, 4, 1, 1), "scales": np.array([1, 1, 2, 2], np.float32)},
+    )
+    regions = split(make_plan(model.graph, X86_VNNI))
+    assert [region.kernels for region in regions] == [("c",), ("c2", "e"), ("d", "d2")]
+
+
+def test_kernels_that_only_float_ops_read_are_apart() -> None:
+    model = build(
+        [conv("c", "x", "w"), conv("head1", "c", "w2"), conv("head2", "c", "w2"), node("Exp", ["head1"], ["h1"])],
+        {"x": [1, 3, 8, 8]},
+        ["h1", "head2"],
+        {"w": weights(0, 4, 3, 1, 1), "w2": weights(1, 4, 4, 1, 1)},
+    )
+    regions = split(make_plan(model.graph, X86_VNNI))
+    assert [region.name for region in regions] == ["8x8 from `c`", "8x8 outputs `head1`"]
+    assert regions[1].kernels == ("head1", "head2")

@@ -1,0 +1,49 @@
+"""What a run works on: the model and the data, loaded and found to fit each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pruna_ir.analysis.counting import external_files
+from pruna_ir.data import BoundDataset, Dataset
+from pruna_ir.emission import refuse_same_file
+from pruna_ir.model import Model
+from pruna_ir.model.load import TEXT_SUFFIXES
+from pruna_ir.runtime.session import Session
+from pruna_ir.tools.plan import Plan
+from pruna_ir.tools.talk import Talk
+
+
+@dataclass(frozen=True)
+class Job:
+    """A plan with its model, which the passes change, its data, and the one to talk to."""
+
+    plan: Plan
+    talk: Talk
+    model: Model
+    original: Model
+    data: BoundDataset | None
+
+    def original_session(self, threads: int = 1) -> Session:
+        """The model as it was brought, in ONNX Runtime: the very file, unless it is text."""
+        path = self.plan.model
+        return Session(self.original if path.suffix in TEXT_SUFFIXES else path, threads=threads)
+
+
+def load_job(plan: Plan, talk: Talk) -> Job:
+    """Load the model, then the data; raises what is wrong with them, and C002 for an output over external data."""
+    model = Model.load(plan.model)
+    for path in plan.written():
+        refuse_same_file(path, sorted(external_files(plan.model)))
+    for note in model.notes:
+        talk.detail(note)
+    return Job(plan, talk, model, model.clone(), _load_data(plan, model, talk))
+
+
+def _load_data(plan: Plan, model: Model, talk: Talk) -> BoundDataset | None:
+    if plan.data is None:
+        return None
+    dataset = Dataset.load(plan.data)
+    for warning in dataset.warnings:
+        talk.warn(warning)
+    return dataset.bind(model.inputs())

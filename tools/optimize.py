@@ -1,0 +1,161 @@
+"""The flow of a run: optimize, verify, write beside, measure, and only then put everything in its place."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pruna_ir.calibration import Statistics
+from pruna_ir.decisions import DecisionLog
+from pruna_ir.diagnostics import PrunaError
+from pruna_ir.emission import Feeds, first_samples, staged
+from pruna_ir.instruments.verify import verify
+from pruna_ir.pipeline.context import Steps
+from pruna_ir.report.measure import Counts
+from pruna_ir.tools.job import Job, load_job
+from pruna_ir.tools.options import STDOUT
+from pruna_ir.tools.result import Written, make_summary, show, warn_of_losses, write_text
+from pruna_ir.tools.watch import Watch, time_report
+
+if TYPE_CHECKING:
+    from pruna_ir.pipeline.manager import RunResult
+    from pruna_ir.report.summary import Summary
+    from pruna_ir.tools.plan import Output, Plan
+    from pruna_ir.tools.talk import Talk
+
+
+def run(plan: Plan, talk: Talk) -> None:
+    """Do what the plan says."""
+    job = load_job(plan, talk)
+    if plan.options.dry_run:
+        _print_plan(job)
+    elif plan.options.bisect:
+        _bisect(job)
+    else:
+        _optimize(job)
+
+
+def _print_plan(job: Job) -> None:
+    plan = job.plan
+    print(f"model     {plan.model} ({', '.join(map(str, job.model.inputs()))})")
+    print(f"data      {plan.data or 'none'}")
+    print(f"target    {plan.target.name}")
+    print(f"pipeline  {plan.manager.text or '(nothing)'}")
+    for output in plan.outputs:
+        print(f"back end  {output.backend}")
+    for path in plan.written():
+        print(f"writes    {path}")
+
+
+def _bisect(job: Job) -> None:
+    from pruna_ir.instruments.bisect import TOLERANCE, find_culprit
+
+    options = job.plan.options
+    tolerance = TOLERANCE if options.bisect_tolerance is None else options.bisect_tolerance
+    with job.talk.progress() as progress:
+        culprit = find_culprit(
+            job.plan.manager,
+            job.model,
+            data=job.data,
+            tolerance=tolerance,
+            progress=progress,
+            target=job.plan.target,
+            max_drop=options.max_drop,
+            goal=options.goal,
+        )
+    nothing = f"no transformation moves an output by more than {tolerance:g} of its range"
+    print(nothing if culprit is None else culprit)
+
+
+def _optimize(job: Job) -> None:
+    plan, talk = job.plan, job.talk
+    log = _decisions(job)
+    counts = Counts.of(job.original)
+    watch = Watch(plan, talk)
+    result = _run_passes(job, watch, log)
+    verify(job.model)
+    with ExitStack() as stack:
+        samples = first_samples(job.model, job.data)
+        written = [stack.enter_context(_staged(job, output, samples)) for output in plan.outputs]
+        summary = make_summary(job, counts, result, written, watch.drift)
+        warn_of_losses(summary, plan, talk)
+        _publish(job, summary, result, written)
+    show(summary, plan, talk)
+    for line in time_report(watch.timing) if watch.timing is not None else []:
+        talk.say(line)
+
+
+def _decisions(job: Job) -> DecisionLog:
+    path = job.plan.options.replay
+    if path is None:
+        return DecisionLog()
+    return DecisionLog.load(path, job.model.fingerprint(), job.plan.manager.text)
+
+
+def _run_passes(job: Job, watch: Watch, log: DecisionLog) -> RunResult:
+    options = job.plan.options
+    steps = Steps(options.bisect_limit)
+    statistics = Statistics.load(options.load_stats) if options.load_stats is not None else None
+    try:
+        with job.talk.progress() as progress:
+            result = job.plan.manager.run(
+                job.model,
+                data=job.data,
+                target=job.plan.target,
+                instruments=watch.instruments,
+                decisions=log,
+                statistics=statistics,
+                progress=progress,
+                max_drop=options.max_drop,
+                goal=options.goal,
+                steps=steps,
+            )
+    except PrunaError as failure:
+        notes = (*failure.diagnostic.notes, *watch.failure_notes(failure))
+        raise PrunaError(replace(failure.diagnostic, notes=notes)) from failure
+    if options.bisect_limit is not None:
+        last = f", the last was {steps.taken[-1]}" if steps.taken else ""
+        job.talk.say(f"stopped after {len(steps.taken)} transformations{last}")
+    return result
+
+
+@contextmanager
+def _staged(job: Job, output: Output, samples: list[Feeds]) -> Iterator[Written]:
+    """The written and checked file of one back end, before it is published; one that nobody asked for is dropped."""
+    backend = output.backend
+    with ExitStack() as stack:
+        path = output.path
+        if path is None:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pruna-"))) / f"model{backend.suffix}"
+        elif not path.parent.exists():  # the folder for several back ends
+            path.parent.mkdir()
+            stack.callback(_remove_if_empty, path.parent)
+        yield Written(output, stack.enter_context(staged(job.model, backend, path, samples)))
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _publish(job: Job, summary: Summary, result: RunResult, written: list[Written]) -> None:
+    """Put all files in their places, then what goes to stdout."""
+    options = job.plan.options
+    for item in written:
+        if item.output.path is not None:
+            item.staged.publish()
+    if options.decisions is not None:
+        result.decisions.save(options.decisions, job.original.fingerprint(), job.plan.manager.text)
+    if options.save_stats is not None:
+        (result.statistics or Statistics({})).save(options.save_stats)
+    if options.output == STDOUT:
+        sys.stdout.write(str(job.model))
+    if options.json == STDOUT:
+        sys.stdout.write(summary.to_json())
+    elif options.json is not None:
+        write_text(options.json, summary.to_json())

@@ -1,0 +1,123 @@
+"""What a run will do, settled and checked before any work: the passes, the target, and every place that is written."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pruna_ir import registry
+from pruna_ir.diagnostics import error
+from pruna_ir.emission import Backend, parse_backends, refuse_same_file, unwritable
+from pruna_ir.pipeline.context import data_missing
+from pruna_ir.pipeline.manager import PassManager
+from pruna_ir.pipeline.pass_base import Need
+from pruna_ir.tools.options import STDOUT, Options
+
+if TYPE_CHECKING:
+    from pruna_ir.targets import Target
+
+DEMO_OUTPUT = Path("digits.int8.onnx")
+
+
+@dataclass(frozen=True)
+class Output:
+    """A back end and where it writes; None: nowhere, the file is only measured."""
+
+    backend: Backend
+    path: Path | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that can start."""
+
+    options: Options
+    model: Path
+    data: str | None
+    manager: PassManager
+    target: Target
+    outputs: tuple[Output, ...]
+
+    def written(self) -> Iterator[Path]:
+        """Every file that the run writes."""
+        yield from (output.path for output in self.outputs if output.path is not None)
+        beside = (self.options.json, self.options.decisions, self.options.save_stats)
+        yield from (path for path in beside if path is not None and path != STDOUT)
+
+
+def make_plan(options: Options) -> Plan:
+    """Resolve every name and check every place; raises what is wrong with the command line, C002 and C003 too."""
+    manager = PassManager.parse(options.pipeline, "-passes" if options.passes is not None else f"-{options.pipeline}")
+    backends = parse_backends(options.emit)
+    if not backends:
+        raise error("C001", "`--emit` names no back end", help=f"known: {', '.join(registry.backends())}")
+    target = registry.target(_target_name(options, backends))
+    model, data = _sources(options)
+    hungry = next((item.name for item in manager.passes if Need.DATA in item.needs), None)
+    if hungry is not None and data is None:
+        raise data_missing(hungry)
+    plan = Plan(options, model, data, manager, target, _outputs(options, backends))
+    _check_places(plan)
+    return plan
+
+
+def _sources(options: Options) -> tuple[Path, str | None]:
+    """The model and the data."""
+    if options.demo:
+        from pruna_ir import demo
+
+        return demo.MODEL, options.data or str(demo.DATA)
+    if options.model is None:
+        raise error("C001", "there is no model", help="pruna-opt MODEL -o OUT; `pruna-opt --demo` brings its own")
+    return options.model, options.data
+
+
+def _target_name(options: Options, backends: Sequence[Backend]) -> str:
+    if options.target is not None:
+        return options.target
+    defaults = {backend.target: backend.name for backend in backends}
+    if len(defaults) > 1:
+        wanted = ", ".join(f"`{name}` wants `{target}`" for target, name in defaults.items())
+        help_text = "name the one to optimize for with --target"
+        raise error("C004", f"the back ends have different targets: {wanted}", help=help_text)
+    return next(iter(defaults))
+
+
+def _outputs(options: Options, backends: Sequence[Backend]) -> tuple[Output, ...]:
+    """One back end writes the file `-o`, several write into the folder `-o`."""
+    path = options.output
+    if path is None and options.demo:
+        path = DEMO_OUTPUT
+    if path is None or path == STDOUT:
+        return tuple(Output(backend, None) for backend in backends)
+    if len(backends) == 1:
+        return (Output(backends[0], path),)
+    return tuple(Output(backend, path / f"model{backend.suffix}") for backend in backends)
+
+
+def _check_places(plan: Plan) -> None:
+    written = list(plan.written())
+    for path in written:
+        refuse_same_file(path, [plan.model])
+        _prove_writable(path, makes_folder=len(plan.outputs) > 1)
+    for first, second in combinations(written, 2):
+        if first.absolute() == second.absolute():
+            raise error("C001", f"`{first}` would be written twice", help="name another file")
+
+
+def _prove_writable(path: Path, makes_folder: bool) -> None:
+    """Make and drop a file beside `path`: permissions alone do not tell (read-only mounts, full disks)."""
+    folder = path.parent
+    if makes_folder and not folder.exists():
+        folder = folder.parent
+    if path.is_dir():
+        raise error("C003", "cannot write: this is a folder", place=path, help="name a file in it")
+    try:
+        with tempfile.TemporaryFile(dir=folder, prefix=".pruna-"):
+            pass
+    except OSError as failure:
+        raise unwritable(path, failure) from None
