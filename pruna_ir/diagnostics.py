@@ -141,5 +141,6 @@ def did_you_mean(word: str, known: Iterable[str], kind: str) -> str:
     choices = sorted(known)
     close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
     if close:
-        return f"a {kind} with a similar name exists: `{close[0]}`"
+        article = "an" if kind[0] in "aeiou" else "a"
+        return f"{article} {kind} with a similar name exists: `{close[0]}`"
     return f"known: {', '.join(choices)}" if choices else f"there is no {kind} to name"

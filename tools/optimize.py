@@ -154,7 +154,7 @@ def _publish(job: Job, summary: Summary, result: RunResult, written: list[Writte
     if options.save_stats is not None:
         (result.statistics or Statistics({})).save(options.save_stats)
     if options.output == STDOUT:
-        sys.stdout.write(str(job.model))
+        print(job.model)
     if options.json == STDOUT:
         sys.stdout.write(summary.to_json())
     elif options.json is not None:

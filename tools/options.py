@@ -132,7 +132,7 @@ def _unknown(argument: str, parser: argparse.ArgumentParser) -> Exception:
     known = [
         option for action in parser._actions if action.help != argparse.SUPPRESS for option in action.option_strings
     ]
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     similar = f"an option with a similar name exists: `{close[0]}`; " if close else ""
     return error("C001", f"unknown option `{name}`", help=f"{similar}`pruna-opt --help` shows all options")
 

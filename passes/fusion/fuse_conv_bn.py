@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir.model.invariants import node_name
 from pruna_ir.passes.fusion.parameters import as_float64, not_foldable
 from pruna_ir.passes.fusion.scaled_conv import absorb, cannot_scale, fold
 from pruna_ir.pipeline.rewriter import Rewriter
@@ -40,7 +41,7 @@ class FuseConvBn(Rule):
     def check(self, match: Match, rewriter: Rewriter) -> Reason | None:
         bn: gs.Node = match["bn"]
         if bn.attrs.get("training_mode", 0) or any(not tensor.is_empty() for tensor in bn.outputs[1:]):
-            return Reason("`{}` is in training mode", bn.name)
+            return Reason("`{}` is in training mode", node_name(bn))
         reason = cannot_scale(match["conv"], rewriter)
         if reason is None:
             reason = not_foldable(bn.inputs[1:])

@@ -31,10 +31,9 @@ def fold(match: Match, scale: np.ndarray, shift: np.ndarray) -> Reason | None:
     weight = as_float64(conv.inputs[1])
     bias = as_float64(conv.inputs[2]) if has_bias(conv) else np.zeros(len(weight))
     dtype = conv.inputs[1].dtype
-    for name, values in (
-        ("weight", weight * scale.reshape(-1, *[1] * (weight.ndim - 1))),
-        ("bias", bias * scale + shift),
-    ):
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
+        weight, bias = weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), bias * scale + shift
+    for name, values in (("weight", weight), ("bias", bias)):
         stored = rounded(values, dtype, name)
         if isinstance(stored, Reason):
             return stored

@@ -106,7 +106,7 @@ class Guard:
         while chosen:
             self.context.progress("checking accuracy", total - len(chosen), total)
             drop = evaluator.drop(self.build(chosen))
-            if drop <= self.context.max_drop:
+            if evaluator.acceptable(drop, self.context.max_drop):
                 break
             worst_first = worst_first or self._by_error(chosen, evaluator)
             worst = next(index for index in worst_first if index in chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -86,6 +86,8 @@ class _Inserter:
         writer = self.writers.get(id(tensor))
         if writer is not None and writer.row.output is Output.SAME:
             return self._params_of(writer.activations()[0][1])
+        if writer is not None and writer.row.output is Output.UNION:
+            return _union([self._params_of(read) for _, read in writer.activations()], self.target.activations)
         return fit(self.target.activations, self.ranges[tensor.name], writer.bounds if writer else Bounds())
 
     def _activation(self, use: _Use, params: QuantParams) -> None:
@@ -170,6 +172,16 @@ def weight_scheme(kernel: Kernel, target: Target) -> Scheme:
     assert kernel.weight is not None
     axis = weight_axis(kernel.node, kernel.row, len(kernel.weight.shape))
     return replace(target.weights, axis=axis if target.weights.axis is not None else None)
+
+
+def _union(inputs: Sequence[QuantParams], scheme: Scheme) -> QuantParams:
+    """Parameters for what any of the inputs can represent; those of the widest input where it holds all others."""
+    ranges = [scheme.range(params) for params in inputs]
+    low, high = min(float(item.minimum) for item in ranges), max(float(item.maximum) for item in ranges)
+    for params, item in zip(inputs, ranges, strict=True):
+        if item.minimum == low and item.maximum == high:
+            return params
+    return scheme.quantization(Range(low, high))
 
 
 def fit(scheme: Scheme, found: Range, bounds: Bounds) -> QuantParams:

@@ -76,7 +76,7 @@ class Plan:
             for _, tensor in kernel.activations():
                 if not isinstance(tensor, gs.Constant):
                     names[tensor.name] = None
-            if kernel.writes_integers:
+            if kernel.writes_integers and kernel.row.output not in (Output.SAME, Output.UNION):
                 names[kernel.output.name] = None
         return list(names)
 

@@ -75,9 +75,9 @@ class StoreWeights(Pass):
         for step, fraction in enumerate(FRACTIONS):
             candidate = model.clone()
             if not self._store_all(candidate, context.target, fraction * self.share):
-                break
+                return self.share  # there is nothing to store
             context.progress("checking stored weights", step + 1, len(FRACTIONS))
-            if evaluator.drop(candidate) <= context.max_drop:
+            if evaluator.acceptable(evaluator.drop(candidate), context.max_drop):
                 return fraction * self.share
         return 0.0
 

@@ -52,7 +52,7 @@ class DeadCode(Pass):
         own = {id(node) for node in graph.nodes}
         bypassed, missed = [], []
         for node in graph.nodes:
-            if not _hands_on(node):
+            if not _hands_on(node, outputs):
                 continue
             source, target = node.inputs[0], node.outputs[0]
             reason = _needed(source, target, outputs, own)
@@ -90,12 +90,11 @@ class DeadCode(Pass):
             result.count("nodes removed", len(dead))
 
 
-def _hands_on(node: gs.Node) -> bool:
+def _hands_on(node: gs.Node, outputs: set[int]) -> bool:
     """Whether the node's first output is its first input, and nothing else of it is used."""
     if node.op == "Identity" and node.domain in STANDARD_DOMAINS:
         return len(node.inputs) == 1
-    mask = node.outputs[1] if len(node.outputs) > 1 else None
-    return is_inference_dropout(node) and (mask is None or mask.is_empty() or not mask.outputs)
+    return is_inference_dropout(node) and not any(mask.outputs or id(mask) in outputs for mask in node.outputs[1:])
 
 
 def _needed(source: gs.Tensor, target: gs.Tensor, outputs: set[int], own: set[int]) -> Reason | None:

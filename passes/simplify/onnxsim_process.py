@@ -26,11 +26,12 @@ class OnnxsimProcess:
     """
 
     def __init__(self, skipped: Sequence[str], *, infer_shapes: bool = True) -> None:
+        package = _package()
         self._folder = tempfile.TemporaryDirectory(prefix="pruna-onnxsim-")
         self._target = Path(self._folder.name) / "out.onnx"
         settings = ["--infer-shapes"] if infer_shapes else []
         # -P: a module of ours is called onnxsim too, and the script's own folder must not be searched for it.
-        command = [sys.executable, "-P", str(_WORKER), _package(), str(self._target), *settings, *skipped]
+        command = [sys.executable, "-P", str(_WORKER), package, str(self._target), *settings, *skipped]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(

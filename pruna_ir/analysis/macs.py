@@ -10,7 +10,7 @@ import onnx
 
 from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.diagnostics import PrunaError
-from pruna_ir.model import external, load
+from pruna_ir.model import checks, external, load
 from pruna_ir.model.random_feeds import random_feeds
 from pruna_ir.runtime.capture import with_outputs, written_tensors
 from pruna_ir.runtime.session import Session
@@ -26,10 +26,11 @@ class _UnknownError(Exception):
 
 
 def count_macs(model: Model) -> int | Unmeasured:
-    """MACs of convolutions, matrix products and recurrent layers for one run; a symbolic batch counts as 1.
+    """MACs of convolutions, matrix products and recurrent layers for one run.
 
-    An If counts as the branch that costs more. Elementwise work is not counted. What cannot be told (another symbolic
-    dimension, a Loop whose body multiplies, an op without a rule) makes the whole figure unmeasured, with the reason.
+    The batch, that is a symbolic first dimension of an input, counts as 1; an If counts as the branch that costs
+    more; elementwise work is not counted. What cannot be told (another symbolic dimension, a Loop whose body
+    multiplies, an op without a rule) makes the whole figure unmeasured, with the reason.
     """
     proto = model.to_proto()
     if proto.ByteSize() > external.PROTOBUF_LIMIT:
@@ -54,10 +55,11 @@ def _set_batch_to_one(graph: onnx.GraphProto) -> None:
     for dim in firsts:
         if not dim.HasField("dim_value"):
             dim.dim_value = 1
-    for value in [*graph.input, *graph.output, *graph.value_info]:
-        for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_param in symbols:
-                dim.dim_value = 1
+    for scope in checks.graphs(graph):
+        for value in [*scope.input, *scope.output, *scope.value_info]:
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_param in symbols:
+                    dim.dim_value = 1
 
 
 def _observed(proto: onnx.ModelProto) -> dict[str, Shape]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -37,8 +38,9 @@ class Accumulator:
         """Count an array of floats that holds `samples` samples; `batch` shifts which of its values are taken."""
         if values.size == 0:
             return
-        with np.errstate(over="ignore"):  # float64 beyond float32 counts as infinite
-            values = np.asarray(values, dtype=np.float32)
+        if values.dtype != np.float32:
+            with np.errstate(over="ignore"):  # float64 beyond float32 counts as infinite
+                values = values.astype(np.float32)
         flat = np.ascontiguousarray(values).reshape(-1)
         self._add_range(float(flat.min()), float(flat.max()), flat)
         indices = FINE.index(sample(flat, self._target * samples, batch))
@@ -94,11 +96,18 @@ def sample(flat: np.ndarray, target: int, batch: int = 0) -> np.ndarray:
     Lines of neighbouring values are taken at a fixed distance, which has no common divisor with the number of lines
     and so never falls into step with rows or channels; `batch` selects the first line, so that batches differ.
     """
-    lines = flat.size // LINE
-    distance = lines * LINE // max(target, 1)
+    lines, distance = _spacing(flat.size, target)
     if distance < 2:
         return flat
-    while math.gcd(distance, lines) > 1:
-        distance += 1
     rows = flat[: lines * LINE].reshape(lines, LINE)
     return rows[batch * 7 % distance :: distance].reshape(-1)
+
+
+@lru_cache(maxsize=4096)
+def _spacing(size: int, target: int) -> tuple[int, int]:
+    """How many lines an array of `size` values has, and the distance between those that are sampled."""
+    lines = size // LINE
+    distance = lines * LINE // max(target, 1)
+    while distance > 1 and math.gcd(distance, lines) > 1:
+        distance += 1
+    return lines, distance

@@ -22,6 +22,7 @@ class Metric(ABC):
     name: str
     higher_is_better: bool = True
     needs_labels: bool = True
+    counts_samples: bool = False  # whether each sample is right or wrong, and the score their share
 
     @abstractmethod
     def reset(self) -> None:
@@ -76,6 +77,8 @@ class TopK(Metric):
 
     Labels are class numbers from 0.
     """
+
+    counts_samples = True
 
     def __init__(self, k: int) -> None:
         self.k = k

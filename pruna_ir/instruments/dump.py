@@ -76,4 +76,4 @@ def difference(before: list[str], after: list[str], title: str) -> str:
     shown = list(islice(diff, SHOWN_LINES + 1))
     if len(shown) > SHOWN_LINES:
         shown[SHOWN_LINES:] = ["... (more follows; --dump-dir writes all of it)"]
-    return "\n".join(shown) if shown else f"--- {title}: only notes that the listing does not show have changed"
+    return "\n".join(shown) if shown else f"--- {title}: nothing that the listing shows has changed"

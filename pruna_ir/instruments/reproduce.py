@@ -92,6 +92,7 @@ def _cut(ran: Sequence[Pass], context: Context) -> tuple[Model, Sequence[Pass]]:
             steps=Steps(context.steps.limit),
             max_drop=context.max_drop,
             goal=context.goal,
+            statistics=context.statistics,
         )
     except PrunaError:
         return context.reference, ran

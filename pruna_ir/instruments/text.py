@@ -31,7 +31,7 @@ def lines(model: Model) -> list[str]:
 
 def _signature(graph: onnx.GraphProto) -> str:
     bare = onnx.GraphProto(name=graph.name or "model", input=graph.input, output=graph.output)
-    return str(onnx.printer.to_text(bare)).splitlines()[0].strip()
+    return str(onnx.printer.to_text(bare)).splitlines()[0].rstrip("{ ")
 
 
 def _node(node: onnx.NodeProto) -> list[str]:

@@ -12,20 +12,24 @@ def violations(graph: gs.Graph, untyped: frozenset[str] = frozenset()) -> list[s
 
     `untyped` names the tensors for which ONNX knows no type (outputs of foreign operators, say): they may stay so.
     """
-    return _violations(graph, frozenset(), untyped)
+    found = [f"the input `{tensor.name}` has no type" for tensor in graph.inputs if tensor.dtype is None]
+    return found + _violations(graph, frozenset(), untyped)
 
 
 def _violations(graph: gs.Graph, outer: frozenset[str], untyped: frozenset[str]) -> list[str]:
     found: list[str] = []
     known = {tensor.name for tensor in graph.inputs}
     written: set[str] = set(known)
+    later = {tensor.name for node in graph.nodes for tensor in node.outputs}
     for node in graph.nodes:
         label = f"`{node_name(node)}` ({node.op})"
         for tensor in node.inputs:
             if tensor.is_empty() or isinstance(tensor, gs.Constant) or tensor.name in known or tensor.name in outer:
                 continue
-            problem = "reads" if not tensor.inputs else "stands before the node that writes"
-            found.append(f"{label} {problem} `{tensor.name}`" + ("" if tensor.inputs else ", which nothing writes"))
+            if tensor.name in later:
+                found.append(f"{label} stands before the node that writes `{tensor.name}`")
+            else:
+                found.append(f"{label} reads `{tensor.name}`, which nothing writes")
         for tensor in node.outputs:
             if tensor.is_empty():
                 continue

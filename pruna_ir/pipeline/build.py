@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from pruna_ir import registry
 from pruna_ir.diagnostics import PrunaError, did_you_mean, error
-from pruna_ir.pipeline.grammar import PLACE, Element, parse_pipeline, print_pipeline
+from pruna_ir.pipeline.grammar import PLACE, Element, Option, parse_pipeline, print_pipeline
 from pruna_ir.pipeline.options import read_options
 from pruna_ir.pipeline.pass_base import Pass, order_problem
 
 REPEAT = "repeat"
 MAX_REPEATS = 16
+# Nested repetitions multiply.
+MAX_PASSES = 1000
 
 
 def build(text: str, place: str = PLACE) -> tuple[Pass, ...]:
@@ -19,10 +22,9 @@ def build(text: str, place: str = PLACE) -> tuple[Pass, ...]:
 
     Named pipelines expand where they stand. `repeat<times=N>(...)` writes its body out N times.
     """
-    elements = parse_pipeline(text, place)
-    flat = list(_flatten(elements, text, place))
-    passes = tuple(_make(element, source, place) for element, source in flat)
-    check_order(passes, [element for element, _ in flat], text, place)
+    flat = _flatten(parse_pipeline(text, place), text, place)
+    passes = tuple(_make(element, text, place) for element in flat)
+    check_order(passes, flat, text, place)
     return passes
 
 
@@ -31,29 +33,41 @@ def to_text(passes: Sequence[Pass]) -> str:
     return print_pipeline(tuple(item.element() for item in passes))
 
 
-def _flatten(elements: Sequence[Element], text: str, place: str) -> Iterator[tuple[Element, str]]:
+def _flatten(elements: Sequence[Element], text: str, place: str) -> list[Element]:
+    flat: list[Element] = []
     for element in elements:
-        if element.name in registry.PIPELINES:
-            if element.options or element.body is not None:
-                raise _misuse("P003", f"the pipeline `{element.name}` has no options and no body", element, text, place)
-            expansion = registry.PIPELINES[element.name]
-            for inner, source in _flatten(parse_pipeline(expansion), expansion, place):
-                # An error in an expansion points at the name that stands for it.
-                yield Element(inner.name, inner.options, inner.body, element.span), source
-        elif element.name == REPEAT:
-            for _ in range(_repeats(element, text, place)):
-                yield from _flatten(element.body or (), text, place)
-        elif element.body is not None:
-            raise _misuse("P001", f"`{element.name}` is a pass, not a group: it takes no body", element, text, place)
-        else:
-            yield element, text
+        flat += _expand(element, text, place)
+        if len(flat) > MAX_PASSES:
+            raise _misuse("P004", f"the pipeline has more than {MAX_PASSES:,} passes", element, text, place)
+    return flat
+
+
+def _expand(element: Element, text: str, place: str) -> list[Element]:
+    if element.name in registry.PIPELINES:
+        if element.options or element.body is not None:
+            raise _misuse("P003", f"the pipeline `{element.name}` has no options and no body", element, text, place)
+        expansion = _flatten(parse_pipeline(registry.PIPELINES[element.name]), text, place)
+        return [_moved(inner, element.span) for inner in expansion]
+    if element.name == REPEAT:
+        return _flatten(element.body or (), text, place) * _repeats(element, text, place)
+    if element.body is not None:
+        raise _misuse("P001", f"`{element.name}` is a pass, not a group: it takes no body", element, text, place)
+    return [element]
+
+
+def _moved(element: Element, span: tuple[int, int]) -> Element:
+    """An element of an expansion, so that an error in it points at the name that stands for it."""
+    options = tuple(
+        Option(option.name, option.value and replace(option.value, span=span), span) for option in element.options
+    )
+    return Element(element.name, options, element.body, span)
 
 
 def _repeats(element: Element, text: str, place: str) -> int:
     times = [str(option.value) for option in element.options if option.name == "times"]
-    if element.body is None or len(element.options) != 1 or len(times) != 1 or not times[0].isdigit():
+    if element.body is None or len(element.options) != 1 or len(times) != 1:
         raise _misuse("P004", "a repetition is written `repeat<times=2>(a,b)`", element, text, place)
-    if not 1 <= int(times[0]) <= MAX_REPEATS:
+    if times[0] not in map(str, range(1, MAX_REPEATS + 1)):
         raise _misuse("P004", f"`times` must lie between 1 and {MAX_REPEATS}", element, text, place)
     return int(times[0])
 

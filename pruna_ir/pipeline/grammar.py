@@ -18,6 +18,8 @@ _WORD = re.compile(r"""[^\s,;<>()\[\]="]+""")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 PLACE = "-passes"
+# Groups and lists may nest this deep.
+_DEEPEST = 32
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class _Parser:
 
     def __init__(self, text: str, place: str) -> None:
         self.text, self.place, self.at = text, place, 0
+        self.depth = 0
 
     def whole(self) -> tuple[Element, ...]:
         self._space()
@@ -120,8 +123,10 @@ class _Parser:
             self._expect(">", "options are closed by `>` and separated by `;`")
         body = None
         if self._take("("):
+            self._enter()
             body = self._pipeline() if self._peek() != ")" else ()
             self._expect(")", "a group is closed by `)`")
+            self.depth -= 1
         return Element(name, tuple(options), body, span)
 
     def _option(self) -> Option:
@@ -132,12 +137,14 @@ class _Parser:
     def _value(self) -> Value:
         start = self.at
         if self._take("["):
+            self._enter()
             items: list[Value] = []
             if self._peek() != "]":
                 items.append(self._value())
                 while self._take(","):
                     items.append(self._value())
             self._expect("]", "a list is closed by `]`")
+            self.depth -= 1
             return Listing(tuple(items), (start, self.at))
         quoted = _QUOTED.match(self.text, self.at)
         if quoted:
@@ -145,6 +152,11 @@ class _Parser:
             return Scalar(re.sub(r"\\(.)", r"\1", quoted[1]), (start, quoted.end()))
         word = self._match(_WORD, "a value")
         return Scalar(word, (start, start + len(word)))
+
+    def _enter(self) -> None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise self._error(f"nested deeper than {_DEEPEST} levels")
 
     def _match(self, pattern: re.Pattern[str], what: str) -> str:
         found = pattern.match(self.text, self.at)

@@ -61,15 +61,17 @@ def read_options(cls: type, element: Element, text: str, place: str) -> dict[str
     arguments: dict[str, Any] = {}
     for given in element.options:
         info = known.get(given.name.replace("_", "-"))
-        where = {"place": f"{place}:1:{given.span[0] + 1}", "source": text}
         if info is None:
             message = f"`{element.name}` has no option `{given.name}`" if known else f"`{element.name}` has no options"
-            raise error("P003", message, span=given.span, help=did_you_mean(given.name, known, "option"), **where)
+            where = f"{place}:1:{given.span[0] + 1}"
+            help_text = did_you_mean(given.name, known, "option")
+            raise error("P003", message, place=where, source=text, span=given.span, help=help_text)
         try:
             arguments[info.name.replace("-", "_")] = _convert_option(info, given)
         except ValueError as failure:
             span = given.value.span if given.value else given.span
-            raise error("P004", f"`{info.name}` {failure}", span=span, help=info.help, **where) from None
+            where = f"{place}:1:{span[0] + 1}"
+            raise error("P004", f"`{info.name}` {failure}", place=where, source=text, span=span, help=info.help) from None
     return arguments
 
 

@@ -72,6 +72,7 @@ class Rewriter:
         self._before: dict[int, list[gs.Node]] = {}
         self._touched: list[gs.Node] = []
         self._outputs = {id(tensor) for tensor in graph.outputs}
+        self._own = {id(node) for node in graph.nodes}
         self._names = tensor_names(graph) if names is None else names
 
     def is_output(self, tensor: gs.Tensor) -> bool:
@@ -83,11 +84,15 @@ class Rewriter:
         return id(node) in self._erased
 
     def not_internal(self, tensor: gs.Tensor) -> Reason | None:
-        """A reason if the tensor must survive: it is a graph output, or more than one node reads it."""
+        """A reason if the tensor must survive: it is a graph output, has several readers, or enters a sub-graph."""
         if self.is_output(tensor):
             return Reason("`{}` is an output of the graph", tensor.name)
         if len(tensor.outputs) != 1:
             return Reason("`{}` has {} users", tensor.name, len(tensor.outputs))
+        if any(id(writer) not in self._own for writer in tensor.inputs):
+            return Reason("`{}` is computed outside of the sub-graph that reads it", tensor.name)
+        if id(tensor.outputs[0]) not in self._own:
+            return Reason("`{}` is read inside of a sub-graph", tensor.name)
         return None
 
     def constant(self, like: str, values: np.ndarray) -> gs.Constant:
@@ -100,6 +105,7 @@ class Rewriter:
 
     def insert(self, node: gs.Node, before: gs.Node) -> gs.Node:
         """Place a new node right before one that is in the graph (or was, until it was erased)."""
+        self._own.add(id(node))
         self._before.setdefault(id(before), []).append(node)
         self._erased.pop(id(node), None)
         self.touch(node)

@@ -100,8 +100,7 @@ def _milliseconds(figures: Figures) -> str:
 def _speedup(speedup: Speedup | Unmeasured) -> str:
     if isinstance(speedup, Unmeasured):
         return ""
-    word = "faster" if speedup.median >= 1 else "of the speed"
-    return f"{speedup.median:.2f}x {word} ({speedup.low:.2f} to {speedup.high:.2f})"
+    return f"{speedup.median:.2f}x speed ({speedup.low:.2f} to {speedup.high:.2f})"
 
 
 def _metric(before: Score | Unmeasured, after: Score | Unmeasured) -> Row:

@@ -31,7 +31,7 @@ _OPS = {
     "MatMul": OpRow(inputs=(0, 1), weight=1, weight_axis=-1, output=Output.OPTIONAL),
     "Add": OpRow(inputs=None, absorbs=_ACTIVATIONS),
     "Mul": OpRow(inputs=None, absorbs=_ACTIVATIONS),
-    "Concat": OpRow(inputs=None),
+    "Concat": OpRow(inputs=None, output=Output.UNION),
     "Sigmoid": OpRow(),
     "LeakyRelu": OpRow(),
     "Softmax": OpRow(),

@@ -16,6 +16,7 @@ class Output(StrEnum):
     REQUIRED = "required"  # without Q/DQ on its output the op runs in float
     OPTIONAL = "optional"  # the kernel can write float: cheaper and more accurate where float is wanted next
     SAME = "same"  # moves values only: the output has the scale of the input
+    UNION = "union"  # joins inputs: the output's range is the union of theirs, and an input with its scale is copied
 
 
 @dataclass(frozen=True)

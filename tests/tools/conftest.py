@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from pruna_ir.report.measure import measure_latencies
 from pruna_ir.tools.pruna_opt import main
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run of pruna-opt left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
+Run = Callable[..., CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -32,11 +24,12 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
 
-    def call(*arguments: object) -> Outcome:
+    def call(*arguments: object) -> CompletedProcess[str]:
         capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
+        given = [str(argument) for argument in arguments]
+        code = main(given)
         captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
+        return CompletedProcess(given, code, captured.out, captured.err)
 
     return call
 
@@ -84,3 +77,9 @@ def data_file(tmp_path: Path) -> Path:
     path = tmp_path / "data.npz"
     np.savez(path, x=np.random.default_rng(1).standard_normal((16, 3, 8, 8)).astype(np.float32))
     return path
+
+
+@pytest.fixture(autouse=True)
+def short_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The final latency is measured in a moment: these tests read no speed."""
+    monkeypatch.setattr("pruna_ir.tools.result.measure_latencies", partial(measure_latencies, seconds=0.05))

@@ -39,6 +39,9 @@ class ScriptedEvaluator:
     def drop(self, model: Chosen) -> float:
         return sum(self.drops[index] for index in model)
 
+    def acceptable(self, drop: float, max_drop: float) -> bool:
+        return drop <= max_drop
+
     def compare(self, model: Chosen) -> tuple[float, float]:
         return -self.drop(model), 0.0
 

@@ -139,6 +139,24 @@ def test_moving_ops_share_the_scale_of_their_input() -> None:
     assert constant(quantized, "m_scale") == constant(quantized, "c_scale")
 
 
+def test_concat_holds_its_inputs_and_copies_the_widest() -> None:
+    model = build(
+        [
+            conv("c", "x", "w"),
+            conv("d", "x", "w2"),
+            node("Relu", ["c"], ["cr"]),
+            node("Relu", ["d"], ["dr"]),
+            node("Concat", ["cr", "dr"], ["j"], name="j", axis=1),
+            conv("e", "j", "w3"),
+        ],
+        {"x": [1, 3, 4, 4]},
+        ["e"],
+        {"w": weights(0, 4, 3, 1, 1), "w2": 5 * weights(1, 4, 3, 1, 1), "w3": weights(2, 4, 8, 1, 1)},
+    )
+    quantized = quantize(model, {"x": samples(1)[:, :, :4, :4]})
+    assert constant(quantized, "j_scale") == constant(quantized, "dr_scale") > constant(quantized, "cr_scale")
+
+
 def test_scales_are_scalars() -> None:
     """ONNX Runtime does not fuse element-wise ops whose scale is a vector of one element."""
     quantized = quantize(small_net(), {"x": samples()})
