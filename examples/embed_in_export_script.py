@@ -8,6 +8,7 @@ Needs torch and, for its exporter, onnxscript.
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ class SmallCnn(nn.Module):
         channels = (3, 32, 64, 64)
         blocks = [
             nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
-            for a, b in zip(channels, channels[1:], strict=False)
+            for a, b in pairwise(channels)
         ]
         self.features = nn.Sequential(*blocks)
         self.head = nn.Linear(channels[-1], 10)
@@ -39,7 +40,9 @@ class SmallCnn(nn.Module):
 def export(network: nn.Module, example: torch.Tensor) -> onnx.ModelProto:
     """The network as ONNX, in memory."""
     batch = {0: torch.export.Dim("batch")}
-    program = torch.onnx.export(network.eval(), (example,), input_names=["image"], dynamic_shapes=(batch,))
+    program = torch.onnx.export(
+        network.eval(), (example,), input_names=["image"], dynamic_shapes=(batch,), dynamo=True, verbose=False
+    )
     assert program is not None
     return program.model_proto
 

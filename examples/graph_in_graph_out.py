@@ -1,6 +1,6 @@
 """Passes in the middle of an onnx-graphsurgeon script: a `gs.Graph` goes in, a `gs.Graph` comes out.
 
-    python examples/graph_in_graph_out.py MODEL.onnx OUT.onnx
+python examples/graph_in_graph_out.py MODEL.onnx OUT.onnx
 """
 
 from __future__ import annotations

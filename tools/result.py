@@ -131,7 +131,9 @@ def show(summary: Summary, plan: Plan, talk: Talk) -> None:
     for line in missing_figures(summary):
         talk.say(line)
     if summary.remarks and plan.options.remarks is None:
-        talk.say(f"remarks: {remark_counts(summary)} (--remarks=missed shows why something was not done)")
+        missed = any(remark.kind == "missed" for remark in summary.remarks)
+        hint = "--remarks=missed shows why something was not done" if missed else "--remarks shows them"
+        talk.say(f"remarks: {remark_counts(summary)} ({hint})")
     for item in summary.artifacts:
         talk.say(f"wrote {item.artifact.path} ({item.artifact.backend}, {item.artifact.bytes:,} bytes, checked)")
     if not summary.artifacts and plan.options.output is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -19,16 +20,20 @@ def write(proto: onnx.ModelProto, path: Path, *, limit: int = external.PROTOBUF_
     """
     data_path = path.with_name(path.name + ".data")
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent or Path(), prefix=".pruna-") as scratch:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pruna-") as scratch:
             model_file, data_file = Path(scratch) / "model", Path(scratch) / "data"
             if proto.ByteSize() > limit:
                 external.write(proto, data_file, data_path.name)
             model_file.write_bytes(proto.SerializeToString(deterministic=True))
-            size = model_file.stat().st_size
+            written = [(model_file, path)]
             if data_file.exists():
-                size += data_file.stat().st_size
-                os.replace(data_file, data_path)
-            os.replace(model_file, path)
+                written.insert(0, (data_file, data_path))
+            for _, target in written:
+                if target.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            size = sum(file.stat().st_size for file, _ in written)
+            for file, target in written:
+                os.replace(file, target)
             return size
     except OSError as failure:
         help_text = "does the folder exist, and may you write there?"

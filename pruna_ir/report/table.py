@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str, str]
 _MISSING = "-"
+_NEAR_ONE = 0.0005
 
 
 def figures_table(summary: Summary) -> Table:
@@ -62,19 +63,16 @@ def passes_table(summary: Summary) -> Table:
 
 
 def missing_figures(summary: Summary) -> list[str]:
-    """Why figures of the first table are missing, each reason once."""
+    """Why figures of the first table are missing, one reason for each."""
     found = {
         "MACs": (summary.before.macs, summary.after.macs),
         "latency": (summary.before.latency_ms, summary.after.latency_ms),
         "metric": (summary.before.metric, summary.after.metric),
     }
-    lines = [
-        f"{name} not measured: {value.reason}"
-        for name, pair in found.items()
-        for value in pair
-        if isinstance(value, Unmeasured)
-    ]
-    return list(dict.fromkeys(lines))
+    reasons = {
+        name: value.reason for name, pair in found.items() for value in reversed(pair) if isinstance(value, Unmeasured)
+    }
+    return [f"{name} not measured: {reason}" for name, reason in reasons.items()]
 
 
 def remark_counts(summary: Summary) -> str:
@@ -89,8 +87,15 @@ def _count(name: str, before: int | Unmeasured, after: int | Unmeasured) -> Row:
     if isinstance(before, Unmeasured) or isinstance(after, Unmeasured):
         shown = [_MISSING if isinstance(value, Unmeasured) else f"{value:,}" for value in (before, after)]
         return (name, shown[0], shown[1], "")
-    change = "same" if before == after else f"{after / before:.3f}x" if before else ""
-    return (name, f"{before:,}", f"{after:,}", change)
+    return (name, f"{before:,}", f"{after:,}", _change(before, after))
+
+
+def _change(before: int, after: int) -> str:
+    """The ratio, or the difference where the ratio would be shown as 1."""
+    if before == after:
+        return "same"
+    ratio = after / before if before else 0.0
+    return f"{after - before:+,}" if not before or abs(ratio - 1) < _NEAR_ONE else f"{ratio:.3f}x"
 
 
 def _milliseconds(figures: Figures) -> str:

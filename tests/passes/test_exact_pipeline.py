@@ -18,7 +18,7 @@ from pruna_ir.testing import check_pass, largest_difference
 OURS = "fold-constants,deduplicate,dead-code,fuse,deduplicate,dead-code"
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(networks())
 def test_random_networks_keep_their_numbers(model: Model) -> None:
     after = model.clone()
@@ -29,7 +29,7 @@ def test_random_networks_keep_their_numbers(model: Model) -> None:
     assert result.changed == (after.fingerprint() != model.fingerprint())
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(networks(most=25))
 def test_random_networks_at_o1(model: Model) -> None:
     after = model.clone()
@@ -37,7 +37,7 @@ def test_random_networks_at_o1(model: Model) -> None:
     assert largest_difference(model, after) <= 1e-5
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(networks())
 @pytest.mark.parametrize("name", ["fold-constants", "deduplicate", "dead-code", "fuse"])
 def test_every_pass_keeps_its_promises(name: str, model: Model) -> None:

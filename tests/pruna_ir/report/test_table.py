@@ -14,7 +14,7 @@ from pruna_ir.report.table import figure_rows, figures_table, missing_figures, p
 
 WHY = Unmeasured("no data was given")
 BEFORE = Figures(30, 1_000_000, 5_000_000, 4000, 1.5, Score("top1", 0.915, "test"))
-AFTER = Figures(30, 1_001_000, 5_000_000, 1000, 0.5, Score("top1", 0.913, "test"))
+AFTER = Figures(30, 1_000_100, 5_000_000, 1000, 0.5, Score("top1", 0.913, "test"))
 QUANTIZED = StageFigures(Stage("quantize", True, 2.0, {"integer kernels": 9}), 31.53, Score("top1", 0.9, "calibration"))
 SUMMARY = Summary("m.onnx", "ort-cpu", "quantize", BEFORE, AFTER, Speedup(3.0, 2.9, 3.1), [QUANTIZED])
 
@@ -29,7 +29,7 @@ def printed(table: Table) -> str:
 def test_rows() -> None:
     assert list(figure_rows(SUMMARY)) == [
         ("nodes", "30", "30", "same"),
-        ("parameters", "1,000,000", "1,001,000", "1.001x"),
+        ("parameters", "1,000,000", "1,000,100", "+100"),
         ("MACs", "5,000,000", "5,000,000", "same"),
         ("bytes on disk", "4,000", "1,000", "0.250x"),
         ("latency, 1 thread", "1.5 ms", "0.5 ms", "3.00x speed (2.90 to 3.10)"),
