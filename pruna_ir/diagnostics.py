@@ -67,6 +67,7 @@ CODES: dict[str, Code] = {
     # E: emitters
     "E001": Code("No back end has this name.", USAGE),
     "E002": Code("The written file does not agree with the model."),
+    "E003": Code("The back end's files do not run on this machine, so they cannot be measured here."),
     # I: ourselves
     "I001": Code("pruna-ir failed in a way that it did not foresee: a bug, which we ask you to report."),
     # X: packages

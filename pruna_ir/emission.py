@@ -78,9 +78,9 @@ class Backend(ABC):
     def check(self, model: Model, path: Path, samples: Sequence[Feeds]) -> tuple[Check, ...]:
         """Compare the written file with the model, on `samples` (which may be none); E002 if they do not agree."""
 
-    def session(self, path: Path, threads: int = 1) -> Session | None:
-        """The written file, ready to run and be timed here; None if its runtime does not run on this machine."""
-        return None
+    def session(self, path: Path, threads: int = 1) -> Session:
+        """The written file, ready to run and be timed; E003 if its runtime does not run on this machine."""
+        raise error("E003", f"`{self.name}` files do not run on this machine", place=path.name)
 
     def __str__(self) -> str:
         return str(Element(self.name, tuple(print_options(self))))
@@ -158,7 +158,10 @@ def emit(model: Model, backend: str | Backend, path: str | Path, *, data: Any = 
 
 
 def first_samples(model: Model, data: BoundDataset | None, count: int = CHECKED_SAMPLES) -> list[Feeds]:
-    """Feeds of single samples: the first ones of the calibration split, else one made up, else none that run."""
+    """Feeds of single samples: the first ones of the calibration split, else one made up.
+
+    A made-up sample on which the model does not run, or gives NaN, is none: the list is empty then.
+    """
     from pruna_ir.diagnostics import PrunaError
     from pruna_ir.runtime.session import Session
 
@@ -166,9 +169,15 @@ def first_samples(model: Model, data: BoundDataset | None, count: int = CHECKED_
         return [dict(batch.feeds) for batch in data.require("calibration").head(count).batches(1)]
     session = Session(model, optimize=False)
     try:
-        return [runnable_feeds(session.run, session.inputs)[0]]
+        feeds, outputs = runnable_feeds(session.run, session.inputs)
     except PrunaError:
         return []
+    return [] if outputs_with_nan(outputs) else [feeds]
+
+
+def outputs_with_nan(outputs: Feeds) -> list[str]:
+    """Names of the outputs that hold NaN."""
+    return [name for name, values in outputs.items() if values.dtype.kind == "f" and (values != values).any()]
 
 
 def refuse_same_file(path: Path, sources: Sequence[Path]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pruna_ir.analysis.counting import external_files
 from pruna_ir.data import BoundDataset, Dataset
-from pruna_ir.emission import refuse_same_file
+from pruna_ir.emission import Feeds, first_samples, outputs_with_nan, refuse_same_file
 from pruna_ir.model import Model
 from pruna_ir.model.load import TEXT_SUFFIXES
 from pruna_ir.runtime.session import Session
@@ -28,6 +28,21 @@ class Job:
         """The model as it was brought, in ONNX Runtime: the very file, unless it is text."""
         path = self.plan.model
         return Session(self.original if path.suffix in TEXT_SUFFIXES else path, threads=threads)
+
+    def samples(self) -> list[Feeds]:
+        """The first samples on which the original gives numbers: those that what is written must give numbers on."""
+        samples = first_samples(self.original, self.data)
+        if self.data is None:
+            return samples
+        session = Session(self.original, optimize=False)
+        sound = []
+        for index, feeds in enumerate(samples):
+            bad = outputs_with_nan(session.run(feeds))
+            if bad:
+                self.talk.warn(f"the original model's output `{bad[0]}` holds NaN on sample {index}")
+            else:
+                sound.append(feeds)
+        return sound
 
 
 def load_job(plan: Plan, talk: Talk) -> Job:

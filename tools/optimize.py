@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pruna_ir.calibration import Statistics
 from pruna_ir.decisions import DecisionLog
 from pruna_ir.diagnostics import PrunaError
-from pruna_ir.emission import Feeds, first_samples, staged
+from pruna_ir.emission import Feeds, staged
 from pruna_ir.instruments.verify import verify
 from pruna_ir.pipeline.context import Steps
 from pruna_ir.report.measure import Counts
@@ -80,9 +80,9 @@ def _optimize(job: Job) -> None:
     result = _run_passes(job, watch, log)
     verify(job.model)
     with ExitStack() as stack:
-        samples = first_samples(job.model, job.data)
+        samples = job.samples()
         written = [stack.enter_context(_staged(job, output, samples)) for output in plan.outputs]
-        summary = make_summary(job, counts, result, written, watch.drift)
+        summary = make_summary(job, counts, result, written, samples, watch.drift)
         warn_of_losses(summary, plan, talk)
         _publish(job, summary, result, written)
     show(summary, plan, talk)

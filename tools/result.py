@@ -7,12 +7,13 @@ import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pruna_ir.analysis.counting import bytes_on_disk
 from pruna_ir.analysis.unmeasured import Unmeasured
-from pruna_ir.emission import Staged, first_samples, unwritable
+from pruna_ir.emission import Feeds, Staged, unwritable
 from pruna_ir.report.measure import Counts, Latencies, measure_latencies, measure_scores
 from pruna_ir.report.summary import ArtifactFigures, Score, Speedup, StageFigures, Summary
 from pruna_ir.report.table import figures_table, missing_figures, passes_table, remark_counts
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pruna_ir.pipeline.context import Progress
     from pruna_ir.pipeline.manager import RunResult, Stage
     from pruna_ir.remarks import Remark
+    from pruna_ir.runtime.session import Session
     from pruna_ir.tools.job import Job
     from pruna_ir.tools.plan import Output, Plan
     from pruna_ir.tools.talk import Talk
@@ -40,13 +42,22 @@ class Written:
     output: Output
     staged: Staged
 
+    def session(self, threads: int = 1) -> Session:
+        """The file in the runtime that it is for; E003 if that does not run here."""
+        return self.output.backend.session(self.staged.written, threads)
+
 
 def make_summary(
-    job: Job, counts: Counts, result: RunResult, written: Sequence[Written], drift: Drift | None
+    job: Job,
+    counts: Counts,
+    result: RunResult,
+    written: Sequence[Written],
+    samples: Sequence[Feeds],
+    drift: Drift | None,
 ) -> Summary:
     """Measure the first written file next to the original, and put all figures together. Opens the test split."""
     first = written[0]
-    latencies = _latencies(job, first)
+    latencies = _latencies(job, first, samples)
     with job.talk.progress() as progress:
         before, after = _scores(job, first, progress)
     size = bytes_on_disk(job.plan.model)
@@ -63,26 +74,18 @@ def make_summary(
     )
 
 
-def _latencies(job: Job, item: Written) -> Latencies:
+def _latencies(job: Job, item: Written, samples: Sequence[Feeds]) -> Latencies:
     target = job.plan.target
     if host_kind() not in target.runs_on:
         return Latencies.missing(f"the target `{target.name}` is not this machine ({host_kind()})")
-    after = item.output.backend.session(item.staged.written)
-    if after is None:
-        return Latencies.missing(f"`{item.output.backend.name}` files do not run on this machine")
-    samples = first_samples(job.original, job.data, count=1)
     if not samples:
-        return Latencies.missing("no inputs are known that the model runs on")
-    return measure_latencies(job.original_session(), after, samples[0])
+        return Latencies.missing("no inputs are known on which the model runs and gives numbers")
+    return measure_latencies(job.original_session, item.session, samples[0])
 
 
 def _scores(job: Job, item: Written, progress: Progress) -> Scores:
     threads = os.cpu_count() or 1
-    after = item.output.backend.session(item.staged.written, threads)
-    if after is None:
-        missing = Unmeasured(f"`{item.output.backend.name}` files do not run on this machine")
-        return missing, missing
-    scores = measure_scores(job.data, job.original_session(threads), after, progress)
+    scores = measure_scores(job.data, partial(job.original_session, threads), partial(item.session, threads), progress)
     return (scores, scores) if isinstance(scores, Unmeasured) else scores
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pruna_ir.diagnostics import error
-from pruna_ir.emission import Backend, Check, Feeds
+from pruna_ir.emission import Backend, Check, Feeds, outputs_with_nan
 from pruna_ir.model.opset import relative_error
 from pruna_ir.runtime.session import Session
 
@@ -62,11 +62,10 @@ class OnnxBackend(Backend):
 def _require_equal(expected: Feeds, found: Feeds, path: Path) -> None:
     for name, wanted in expected.items():
         if not np.array_equal(wanted, found[name], equal_nan=wanted.dtype.kind == "f"):
-            raise error("E002", f"the written file's output `{name}` differs from the model's", place=path)
+            raise error("E002", f"the written file's output `{name}` differs from the model's", place=path.name)
 
 
 def _require_numbers(outputs: Feeds, path: Path) -> None:
-    for name, values in outputs.items():
-        if values.dtype.kind == "f" and np.isnan(values).any():
-            message = f"the output `{name}` holds {int(np.isnan(values).sum())} NaN on the first samples"
-            raise error("E002", message, place=path, help="does the original model give numbers on these samples?")
+    for name in outputs_with_nan(outputs):
+        message = f"the output `{name}` holds {int(np.isnan(outputs[name]).sum())} NaN on the first samples"
+        raise error("E002", message, place=path.name, help="does the original model give numbers on these samples?")

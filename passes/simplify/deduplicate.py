@@ -11,6 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
+from pruna_ir.model.collection import collection_paused
 from pruna_ir.passes.simplify.purity import QUANTIZATION_OPS, is_pure
 from pruna_ir.pipeline.pass_base import Effect, Pass, PassResult
 from pruna_ir.pipeline.rewriter import redirect, remove_nodes
@@ -44,13 +45,14 @@ class Deduplicate(Pass):
 
     def run(self, model: Model, context: Context) -> PassResult:
         result = PassResult()
-        for graph in [model.graph, *model.graph.subgraphs(recursive=True)]:
-            shared = _share_constants(graph)
-            if shared:
-                result.count("constants shared", shared)
-            merged = _ValueNumbering(graph).run()
-            if merged:
-                result.count("nodes merged", merged)
+        with collection_paused():  # the keys of thousands of nodes are no garbage
+            for graph in [model.graph, *model.graph.subgraphs(recursive=True)]:
+                shared = _share_constants(graph)
+                if shared:
+                    result.count("constants shared", shared)
+                merged = _ValueNumbering(graph).run()
+                if merged:
+                    result.count("nodes merged", merged)
         return result
 
 

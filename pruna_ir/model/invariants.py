@@ -38,7 +38,9 @@ def _violations(graph: gs.Graph, outer: frozenset[str], untyped: frozenset[str])
             if tensor.name in written:
                 found.append(f"`{tensor.name}` is written twice")
             if (tensor.dtype is None or tensor.shape is None) and tensor.name not in untyped:
-                found.append(f"`{tensor.name}`, written by {label}, has no {'type' if tensor.dtype is None else 'shape'}")
+                found.append(
+                    f"`{tensor.name}`, written by {label}, has no {'type' if tensor.dtype is None else 'shape'}"
+                )
             written.add(tensor.name)
             known.add(tensor.name)
         for body in node.subgraphs():
@@ -75,4 +77,4 @@ def check(graph: gs.Graph, untyped: frozenset[str], place: str) -> None:
 
 def node_name(node: gs.Node) -> str:
     """The name a node goes by in messages: its own, else that of its first output."""
-    return node.name or next((tensor.name for tensor in node.outputs if tensor.name), node.op)
+    return str(node.name or next((tensor.name for tensor in node.outputs if tensor.name), node.op))

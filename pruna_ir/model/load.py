@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError
+from onnx.inliner import inline_local_functions
 
 from pruna_ir.diagnostics import PrunaError, error
 from pruna_ir.model import checks, external
@@ -65,14 +67,14 @@ def normalize(proto: onnx.ModelProto, folder: Path, place: str = "model") -> Loa
     Functions are inlined, initializers listed as inputs are demoted, the opset is at least 13, nodes are sorted and
     every tensor whose type ONNX can infer has it.
     """
-    checks.check_supported(proto, place)
     external.check_files(proto.graph, folder)
     if not proto.graph.name:
         proto.graph.name = "model"
     notes: list[str] = []
     if proto.functions:
         notes.append(f"{len(proto.functions)} functions inlined")
-        proto = onnx.inliner.inline_local_functions(proto)
+        proto = _inline_functions(proto, place)
+    checks.check_supported(proto, place)
     checks.sort_nodes(proto.graph, place)
     checks.check_operators(proto, place)
     sidecar = Sidecar.of(proto)
@@ -89,6 +91,13 @@ def normalize(proto: onnx.ModelProto, folder: Path, place: str = "model") -> Loa
         proto = infer_shapes(raised)
         notes.append(f"opset raised from {before} to {MINIMUM_OPSET}, {evidence}")
     return Loaded(proto, sidecar, folder, notes)
+
+
+def _inline_functions(proto: onnx.ModelProto, place: str) -> onnx.ModelProto:
+    try:
+        return inline_local_functions(proto, convert_version=True)
+    except (RuntimeError, onnx.checker.ValidationError) as failure:
+        raise error("M006", f"the functions cannot be inlined: {_first_line(failure)}", place=place) from None
 
 
 def infer_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from pruna_ir.model import external, invariants, load
 from pruna_ir.model.attributes import drop_empty_lists
 from pruna_ir.model.collection import collection_paused
 from pruna_ir.model.copying import copy_graph
+from pruna_ir.model.fingerprint import fingerprint
 from pruna_ir.model.save import write
 from pruna_ir.model.sidecar import Sidecar
 from pruna_ir.model.spec import TensorSpec
@@ -115,8 +115,8 @@ class Model:
         return int(self.graph.opset)
 
     def fingerprint(self) -> str:
-        """A hash of everything that determines what the model computes and how it is stored."""
-        return hashlib.sha256(self.to_proto().SerializeToString(deterministic=True)).hexdigest()
+        """A hash of everything that determines what the model computes and says."""
+        return fingerprint(self.to_proto())
 
     def check(self, place: str = "model") -> None:
         """Raise P008 if the graph breaks an invariant of the IR."""
@@ -144,7 +144,7 @@ def _import(proto: onnx.ModelProto, folder: Path) -> gs.Graph:
 
 def _export(graph: gs.Graph) -> onnx.ModelProto:
     with G_LOGGER.suppress():
-        proto = gs.export_onnx(graph)
+        proto: onnx.ModelProto = gs.export_onnx(graph)
     # graphsurgeon writes empty names, which take room.
     for name in ("producer_name", "producer_version"):
         if not getattr(proto, name):

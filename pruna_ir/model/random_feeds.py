@@ -19,11 +19,9 @@ def random_feeds(inputs: Sequence[TensorSpec], seed: int, dim: int = TRIED_DIMS[
     feeds = {}
     for spec in inputs:
         shape = tuple(size if isinstance(size, int) else dim for size in spec.shape)
-        if np.issubdtype(spec.dtype, np.floating):
-            values = generator.standard_normal(shape)
-        else:
-            values = generator.integers(0, 2, shape)
-        feeds[spec.name] = np.asarray(values).astype(spec.dtype)
+        real = np.issubdtype(spec.dtype, np.floating)
+        values = np.asarray(generator.standard_normal(shape) if real else generator.integers(0, 2, shape))
+        feeds[spec.name] = values.astype(spec.dtype)
     return feeds
 
 

@@ -113,10 +113,10 @@ def is_empty_list(attribute: onnx.AttributeProto) -> bool:
 
 
 def _remembered(node: onnx.NodeProto) -> list[onnx.AttributeProto]:
-    """What is lost of a node's attributes: documentation, and lists without elements."""
+    """What is lost of a node's attributes: documentation, and lists without elements (a Constant's become tensors)."""
     found = []
     for attribute in node.attribute:
-        if attribute.doc_string or is_empty_list(attribute):
+        if attribute.doc_string or (is_empty_list(attribute) and node.op_type != "Constant"):
             note = onnx.AttributeProto(name=attribute.name, type=attribute.type)
             note.doc_string = attribute.doc_string
             found.append(note)

@@ -32,6 +32,7 @@ BATCH = 16
 SECONDS = 1.5
 
 Feeds = Mapping[str, np.ndarray]
+Open = Callable[[], Session]
 
 
 @dataclass(frozen=True)
@@ -67,21 +68,22 @@ class Counts:
         return Figures(self.nodes, self.parameters, self.macs, size, latency_ms, metric)
 
 
-def measure_latencies(before: Session, after: Session, feeds: Feeds, seconds: float = SECONDS) -> Latencies:
+def measure_latencies(open_before: Open, open_after: Open, feeds: Feeds, seconds: float = SECONDS) -> Latencies:
     """Time one sample in one thread (the sessions' own), both models in turn."""
     try:
-        timed = compare(before, after, feeds, seconds=seconds)
+        timed = compare(open_before(), open_after(), feeds, seconds=seconds)
     except PrunaError as failure:
         return Latencies.missing(failure.diagnostic.message)
     return Latencies(timed.before_ms, timed.after_ms, Speedup(timed.speedup, timed.low, timed.high))
 
 
 def measure_scores(
-    data: BoundDataset | None, before: Session, after: Session, progress: Progress = silent
+    data: BoundDataset | None, open_before: Open, open_after: Open, progress: Progress = silent
 ) -> tuple[Score, Score] | Unmeasured:
     """The metric of both models on the test split, or where there is none on the calibration split.
 
-    Without labels that the dataset's metric can use, the score is the agreement with the model before.
+    Without labels that the dataset's metric can use, the score is the agreement with the model before. The models are
+    opened only if there is something to score them on.
     """
     if data is None:
         return Unmeasured("no data was given")
@@ -92,10 +94,11 @@ def measure_scores(
         if split is None:
             return Unmeasured("the data has neither a test nor a calibration split")
         split = split.cached()
-        metric = _metric_for(data, split, before)
+        sessions = {"before": open_before(), "after": open_after()}
+        metric = _metric_for(data, split, sessions["before"])
         scores = [
             _score(session, split, metric, _Counted(progress, f"{metric.name}, {label} ({split.name})", split))
-            for label, session in (("before", before), ("after", after))
+            for label, session in sessions.items()
         ]
     except PrunaError as failure:
         return Unmeasured(failure.diagnostic.message)

@@ -14,7 +14,7 @@ import pytest
 import pruna_ir as pi
 from pruna_ir import registry
 from pruna_ir.diagnostics import PrunaError, error
-from pruna_ir.emission import Backend, Check, Feeds, parse_backends
+from pruna_ir.emission import Backend, Check, Feeds, first_samples, parse_backends
 from pruna_ir.model import Model
 from pruna_ir.pipeline.options import option
 from pruna_ir.runtime.session import Session
@@ -79,6 +79,17 @@ def test_several_files_and_options(model: Model, tmp_path: Path) -> None:
     assert sorted(part.name for part in path.iterdir()) == ["a", "b"]
     assert (path / "a").read_text() == "legal" and model.graph.name == "g"
     assert artifact.bytes == len("legal") + len("nhwc") and artifact.checks == (Check("samples", "1"),)
+
+
+def test_a_file_that_does_not_run_here_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(PrunaError, match=r"E003.*`folder` files do not run"):
+        FolderBackend().session(tmp_path)
+
+
+def test_made_up_samples_give_numbers(model: Model) -> None:
+    assert [list(feeds) for feeds in first_samples(model, None)] == [["x"]]
+    undefined = Model.from_text(TEXT.replace("Mul (x, w)", "Log (x)").replace("<float[3] w = {1, 2, 3}>", ""))
+    assert first_samples(undefined, None) == []
 
 
 def test_nothing_is_left_behind_by_a_failed_check(model: Model, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -40,7 +41,7 @@ def weights(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32) * 0.3
 
 
-def conv(name: str, data: str, weight: str, bias: str = "", output: str = "", **attributes: object) -> onnx.NodeProto:
+def conv(name: str, data: str, weight: str, bias: str = "", output: str = "", **attributes: Any) -> onnx.NodeProto:
     """A Conv node that writes `output` (by default its own name)."""
     inputs = [data, weight, *([bias] if bias else [])]
     return onnx.helper.make_node("Conv", inputs, [output or name], name=name, **attributes)

@@ -177,6 +177,14 @@ def test_random_data_are_warned_about(run: Run, model_file: Path) -> None:
     assert outcome.returncode == 0 and "warning: the samples are random numbers" in outcome.stderr
 
 
+def test_sample_on_which_the_original_gives_nan_is_warned_about(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "m.onnxtxt").write_text(TEXT.replace("Identity (x)", "Sqrt (x)"))
+    np.save(tmp_path / "d.npy", np.array([[1, 1, 1], [-1, 1, 1]], np.float32))
+    outcome = run("m.onnxtxt", "-passes=fuse", "--data=d.npy", "-o", "out.onnx", "--quiet")
+    assert outcome.returncode == 0
+    assert outcome.stderr == "warning: the original model's output `y` holds NaN on sample 1\n"
+
+
 def test_bisect_limit_stops_early(run: Run, model_file: Path) -> None:
     outcome = run("model.onnx", "-passes=dead-code,fuse", "--bisect-limit=1", "-o", "out.onnx")
     assert "stopped after 1 transformations, the last was dead-code" in outcome.stderr

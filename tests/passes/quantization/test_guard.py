@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import pytest
 from small_graphs import samples, small_net
@@ -18,6 +19,7 @@ from pruna_ir.targets.ort_cpu import _BY_HOST, ARM, X86
 REGIONS = [Region("a", ("k1",)), Region("b", ("k2",)), Region("c", ("k3",))]
 
 
+@dataclass
 class Scripted(Guard):
     """A guard whose speeds and errors are those of tables: a factor for each region, and the drop of a set."""
 
@@ -58,8 +60,14 @@ def make(
     context = Context(model, target, data, **options)  # type: ignore[arg-type]
     monkeypatch.setattr(guard_module, "Evaluator", ScriptedEvaluator)
     monkeypatch.setattr(ScriptedEvaluator, "drops", drops)
-    guard = Scripted(model, REGIONS, lambda chosen: chosen, context, {"x": samples(1)})  # type: ignore[arg-type, return-value]
-    guard.factors = factors  # type: ignore[attr-defined]
+    guard = Scripted(
+        baseline=model,
+        regions=REGIONS,
+        build=lambda chosen: chosen,  # type: ignore[arg-type, return-value]
+        context=context,
+        feeds={"x": samples(1)},
+        factors=factors,
+    )
     return guard
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import onnx
 import pytest
 from seeded_passes import small_model
 
@@ -27,8 +28,6 @@ def test_the_bytes_on_disk_are_returned(tmp_path: Path) -> None:
 def test_inferred_types_are_not_stored(path: Path) -> None:
     model = Model.load(path)
     assert len(model.to_proto().graph.value_info) == 2
-    import onnx
-
     assert len(onnx.load(path).graph.value_info) == 0
 
 

@@ -8,16 +8,16 @@ import pytest
 
 from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.data import BoundDataset, Dataset
-from pruna_ir.report.measure import measure_latencies, measure_scores
+from pruna_ir.report.measure import Open, measure_latencies, measure_scores
 from pruna_ir.report.summary import Speedup
 from pruna_ir.runtime.session import Session
 
 
-def scaler(factor: float) -> Session:
-    """x [n, 3] -> x * factor."""
+def scaler(factor: float) -> Open:
+    """Opens x [n, 3] -> x * factor."""
     text = f"""<ir_version: 8, opset_import: ["" : 17]>
         g (float[n,3] x) => (float[n,3] y) <float f = {{{factor}}}> {{ y = Mul (x, f) }}"""
-    return Session(onnx.parser.parse_model(text))
+    return lambda: Session(onnx.parser.parse_model(text))
 
 
 SAMPLES = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
@@ -25,7 +25,7 @@ LABELS = SAMPLES.argmax(1)
 
 
 def bound(**splits: Any) -> BoundDataset:
-    return Dataset.from_arrays(**splits).bind(scaler(1.0).inputs)
+    return Dataset.from_arrays(**splits).bind(scaler(1.0)().inputs)
 
 
 def test_test_split_is_scored() -> None:
@@ -50,7 +50,7 @@ def test_calibration_split_is_scored_by_agreement_where_there_is_nothing_else() 
     ("data", "reason"),
     [
         (None, "no data was given"),
-        (Dataset.load("random").bind(scaler(1.0).inputs), "random numbers"),
+        (Dataset.load("random").bind(scaler(1.0)().inputs), "random numbers"),
         (bound(calibration=SAMPLES, test=(SAMPLES, LABELS + 7), metric="top1"), "is not one of the 3 classes"),
         (bound(train=SAMPLES), "neither a test nor a calibration split"),
     ],
