@@ -1,4 +1,4 @@
-"""The decision log: choices that rest on a measurement, written down so that a run can be replayed without measuring."""
+"""The decision log: choices that rest on a measurement, written down so that a run can be replayed without one."""
 
 from __future__ import annotations
 
@@ -51,9 +51,11 @@ class DecisionLog:
             document = json.loads(path.read_text())
         except (OSError, ValueError) as failure:
             raise error("R001", f"cannot read the decision log: {failure}", place=path) from None
+        if not isinstance(document, dict) or not isinstance(document.get("decisions"), dict):
+            raise error("R001", "the file is not a decision log", place=path)
         expected = {"format": FORMAT, "model": model, "pipeline": pipeline}
         for key, value in expected.items():
-            found = document.get(key) if isinstance(document, dict) else None
+            found = document.get(key)
             if found != value:
                 raise error("R001", f"the log's {key} is `{found}`, this run's is `{value}`", place=path)
-        return DecisionLog(dict(document["decisions"]), replaying=True)
+        return DecisionLog(document["decisions"], replaying=True)

@@ -101,6 +101,9 @@ def backend(name: str) -> Any:
 
 
 def resolve(reference: str) -> Any:
-    """Import `module:attribute`."""
+    """Import `module:attribute`; X001 if that fails, as it does for a broken package of somebody else."""
     module, _, attribute = reference.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as failure:
+        raise error("X001", f"`{reference}` cannot be loaded: {failure}") from failure

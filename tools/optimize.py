@@ -64,6 +64,7 @@ def _bisect(job: Job) -> None:
             data=job.data,
             tolerance=tolerance,
             progress=progress,
+            decisions=_decisions(job) if options.replay is not None else None,
             target=job.plan.target,
             max_drop=options.max_drop,
             goal=options.goal,
@@ -78,12 +79,14 @@ def _optimize(job: Job) -> None:
     counts = Counts.of(job.original)
     watch = Watch(plan, talk)
     result = _run_passes(job, watch, log)
-    verify(job.model)
+    verify(job.model, "end of the pipeline", "--verify-each names the pass that broke the model")
     with ExitStack() as stack:
         samples = job.samples()
         written = [stack.enter_context(_staged(job, output, samples)) for output in plan.outputs]
         summary = make_summary(job, counts, result, written, samples, watch.drift)
         warn_of_losses(summary, plan, talk)
+        if plan.options.save_stats is not None and result.statistics is None:
+            talk.warn(f"nothing was calibrated: `{plan.options.save_stats}` is not written")
         _publish(job, summary, result, written)
     show(summary, plan, talk)
     for line in time_report(watch.timing) if watch.timing is not None else []:
@@ -151,8 +154,8 @@ def _publish(job: Job, summary: Summary, result: RunResult, written: list[Writte
             item.staged.publish()
     if options.decisions is not None:
         result.decisions.save(options.decisions, job.original.fingerprint(), job.plan.manager.text)
-    if options.save_stats is not None:
-        (result.statistics or Statistics({})).save(options.save_stats)
+    if options.save_stats is not None and result.statistics is not None:
+        result.statistics.save(options.save_stats)
     if options.output == STDOUT:
         print(job.model)
     if options.json == STDOUT:

@@ -138,7 +138,7 @@ class _Distance:
         scale = span or float(np.abs(finite).max(initial=0.0)) or 1.0
         self.signal += float(np.square(finite).sum())
         self.noise += float(np.square(gap).sum())
-        self.error = max(self.error, float(np.nan_to_num(gap, nan=np.inf).max(initial=0.0)) / scale)
+        self.error = max(self.error, float(np.nan_to_num(gap, nan=np.inf, posinf=np.inf).max(initial=0.0)) / scale)
 
     @property
     def sqnr_db(self) -> float:

@@ -110,7 +110,9 @@ class _Trial:
     def require_start(self, failure: str) -> None:
         """Raise if a pipeline that fails does so without taking any step: then no step is to blame."""
         if failure:
-            self.manager.run(self.model.clone(), data=self.data, steps=Steps(0), decisions=self.decisions, **self.options)
+            self.manager.run(
+                self.model.clone(), data=self.data, steps=Steps(0), decisions=self.decisions, **self.options
+            )
 
     def run(self, limit: int | None) -> tuple[int, float, str]:
         """Steps taken, the largest error of the outputs, and the message if the pipeline or the model fails.

@@ -72,7 +72,12 @@ class Reproducer(Instrument):
         script = self.folder / SCRIPT
         script.write_text(f'#!/bin/sh\ncd "$(dirname "$0")" && exec {command}\n')
         script.chmod(0o755)
-        details = {"command": command, "pipeline": pipeline, "full_pipeline": to_text(self._ran), "versions": versions()}
+        details = {
+            "command": command,
+            "pipeline": pipeline,
+            "full_pipeline": to_text(self._ran),
+            "versions": versions(),
+        }
         (self.folder / DETAILS).write_text(json.dumps(details, indent=1) + "\n")
         message = str(failure) if isinstance(failure, PrunaError) else f"{type(failure).__name__}: {failure}"
         (self.folder / DIAGNOSTIC).write_text(message + "\n")

@@ -134,7 +134,7 @@ def _contradict(said: onnx.TypeProto.Tensor, found: onnx.TypeProto.Tensor) -> bo
 
 
 def _text(tensor: onnx.TypeProto.Tensor) -> str:
-    name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    name = str(onnx.TensorProto.DataType.Name(tensor.elem_type)).lower()
     if not tensor.HasField("shape"):
         return name
     dims = [str(dim.dim_value) if dim.HasField("dim_value") else dim.dim_param or "?" for dim in tensor.shape.dim]

@@ -82,10 +82,10 @@ class Sidecar:
             kept = [value for value in graph.value_info if (scope, "value", value.name) in self.typed]
             del graph.value_info[:]
             graph.value_info.extend(kept)
-            for value in graph.output if scope else ():
+            for value in [*graph.input, *graph.output] if scope else ():
                 original = self.interface.get((scope, "interface", value.name))
-                if original is not None and original.type.ByteSize() == 0:
-                    value.type.Clear()
+                if original is not None:
+                    _forget_type(original, value)
 
     def _put_back(self, key: Key, part: Documented) -> None:
         note = self.notes.get(key)
@@ -165,6 +165,16 @@ def _scopes(graph: onnx.GraphProto, scope: str) -> Iterator[tuple[str, onnx.Grap
 def first_output(node: onnx.NodeProto) -> str:
     """The name that a node goes by: that of its first output in use."""
     return next((name for name in node.output if name), "")
+
+
+def _forget_type(original: onnx.ValueInfoProto, value: onnx.ValueInfoProto) -> None:
+    """Take from a value what only inference says about it: bodies of control flow need not state types."""
+    if not original.HasField("type"):
+        value.ClearField("type")
+    elif original.type.ByteSize() == 0:
+        value.type.Clear()
+    elif not original.type.tensor_type.HasField("shape"):
+        value.type.tensor_type.ClearField("shape")
 
 
 def _same_type(original: onnx.ValueInfoProto, value: onnx.ValueInfoProto) -> bool:

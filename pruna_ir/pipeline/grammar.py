@@ -1,10 +1,10 @@
 """The text form of a pipeline, after LLVM's `-passes=`.
 
-    pipeline := [element ("," element)*]
-    element  := name ["<" option (";" option)* ">"] ["(" pipeline ")"]
-    option   := name ["=" value]                     a bare name means true
-    value    := scalar | "[" [value ("," value)*] "]"
-    scalar   := word | "quoted text"                 numbers are words; \\" and \\\\ inside quotes
+pipeline := [element ("," element)*]
+element  := name ["<" option (";" option)* ">"] ["(" pipeline ")"]
+option   := name ["=" value]                     a bare name means true
+value    := scalar | "[" [value ("," value)*] "]"
+scalar   := word | "quoted text"                 numbers are words; \\" and \\\\ inside quotes
 """
 
 from __future__ import annotations

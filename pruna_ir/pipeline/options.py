@@ -71,7 +71,9 @@ def read_options(cls: type, element: Element, text: str, place: str) -> dict[str
         except ValueError as failure:
             span = given.value.span if given.value else given.span
             where = f"{place}:1:{span[0] + 1}"
-            raise error("P004", f"`{info.name}` {failure}", place=where, source=text, span=span, help=info.help) from None
+            raise error(
+                "P004", f"`{info.name}` {failure}", place=where, source=text, span=span, help=info.help
+            ) from None
     return arguments
 
 

@@ -84,7 +84,7 @@ class Summary:
 
     def to_json(self) -> str:
         """The summary as indented JSON text, without NaN or Infinity, which are not JSON."""
-        return json.dumps(self.document(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(self.document(), indent=2, allow_nan=False) + "\n"
 
     def document(self) -> dict[str, Any]:
         """The summary as `schema.json` describes it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -35,7 +35,7 @@ def conv_bn_chain(length: int, marked: Container[int] = ()) -> Model:
         constants[f"mean{index}"] = generator.normal(0, 0.5, CHANNELS)
         constants[f"variance{index}"] = generator.uniform(0.5, 1.0, CHANNELS)
         statistics = [f"{name}{index}" for name in ("gamma", "beta", "mean", "variance")]
-        epsilon = {"epsilon": 1e-3} if index in marked else {}
+        epsilon: dict[str, Any] = {"epsilon": 1e-3} if index in marked else {}
         nodes += [
             make_node("Conv", [source, f"w{index}"], [f"c{index}"], name=f"conv_{index}", pads=[1, 1, 1, 1]),
             make_node("BatchNormalization", [f"c{index}", *statistics], [target], name=f"bn_{index}", **epsilon),

@@ -63,7 +63,9 @@ class _Builder:
         """Append a node of a kind, and the weights that it needs."""
         output = f"{self.draw(labels)} {len(self.nodes)}"
         source = self.draw(st.sampled_from(self.available))
-        name = self.draw(st.just("") | labels.map(lambda label: f"{label} {len(self.nodes)}"))  # unique: ONNX Runtime insists
+        name = self.draw(
+            st.just("") | labels.map(lambda label: f"{label} {len(self.nodes)}")
+        )  # unique: ONNX Runtime insists
         if kind == "unary":
             self.nodes.append(make_node("Elu", [source], [output], name, alpha=self.draw(floats)))
         elif kind == "binary":

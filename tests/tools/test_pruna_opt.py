@@ -262,3 +262,38 @@ def test_closed_stdout_is_no_failure_of_ours(model_file: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     outcome = subprocess.run(code, shell=True, cwd=model_file.parent, env=environment, capture_output=True, check=False)
     assert outcome.stdout.startswith(b"<") and outcome.stderr == b""
+
+
+def test_statistics_that_nobody_collected(run: Run, model_file: Path) -> None:
+    outcome = run("model.onnx", "-O0", "--save-stats=stats.npz", "--quiet")
+    assert outcome.returncode == 0 and not Path("stats.npz").exists()
+    assert outcome.stderr == "warning: nothing was calibrated: `stats.npz` is not written\n"
+
+
+def test_test_split_is_opened_after_the_last_decision(
+    run: Run, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pruna_ir.data import BoundDataset
+    from pruna_ir.report import measure
+
+    samples = np.random.default_rng(1).standard_normal((16, 3, 8, 8)).astype(np.float32)
+    np.savez(model_file.with_name("data.npz"), a=samples, b=samples[:8])
+    model_file.with_name("data.yaml").write_text(
+        "calibration: {source: data.npz, array: a}\ntest: {source: data.npz, array: b}\n"
+    )
+    events: list[str] = []
+    opened, scored = BoundDataset._open, measure.measure_scores
+
+    def watched_open(self: BoundDataset, name: str) -> Any:
+        events.append(name)
+        return opened(self, name)
+
+    def watched_scores(*arguments: Any) -> Any:
+        events.append("final")
+        return scored(*arguments)
+
+    monkeypatch.setattr(BoundDataset, "_open", watched_open)
+    monkeypatch.setattr("pruna_ir.tools.result.measure_scores", watched_scores)
+    outcome = run("model.onnx", "-passes=fuse,quantize", "--data=data.yaml", "--drift=metric", "--verify-each")
+    assert outcome.returncode == 0, outcome.stderr
+    assert events == ["calibration", "final", "test"]

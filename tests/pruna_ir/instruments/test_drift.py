@@ -18,9 +18,11 @@ SAMPLES = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
 def test_every_change_is_measured_against_the_original() -> None:
     change, idle = Seeded(seeded.change_weights), Seeded(seeded.nothing, says=False)
     same, back = Seeded(seeded.nothing), Seeded(seeded.change_weights_back)
-    stages = PassManager([same, idle, change, change, back, back]).run(
-        small_model(), data=SAMPLES, instruments=[Drift()]
-    ).stages
+    stages = (
+        PassManager([same, idle, change, change, back, back])
+        .run(small_model(), data=SAMPLES, instruments=[Drift()])
+        .stages
+    )
     first, unchanged, once, twice, less, equal = stages
     assert (first.sqnr_db, first.max_error) == (math.inf, 0.0)
     assert (unchanged.sqnr_db, unchanged.max_error) == (None, None)
@@ -32,7 +34,9 @@ def test_every_change_is_measured_against_the_original() -> None:
 
 
 def test_the_figures_are_those_of_the_outputs() -> None:
-    (stage,) = PassManager([Seeded(seeded.change_weights)]).run(small_model(), data=SAMPLES, instruments=[Drift()]).stages
+    (stage,) = (
+        PassManager([Seeded(seeded.change_weights)]).run(small_model(), data=SAMPLES, instruments=[Drift()]).stages
+    )
     shifts = np.arange(1, 5)
     wanted, found = np.exp(np.maximum(SAMPLES + shifts, 0)), np.exp(np.maximum(SAMPLES + shifts + 1, 0))
     assert stage.sqnr_db == pytest.approx(10 * np.log10((wanted**2).sum() / ((found - wanted) ** 2).sum()), rel=1e-5)

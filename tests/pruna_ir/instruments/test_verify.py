@@ -58,7 +58,9 @@ def test_honest_passes_are_left_alone() -> None:
     assert PassManager(passes).run(small_model(), instruments=[VerifyEach(debug=True)]).changed
 
 
-@pytest.mark.parametrize("change", [seeded.unsort, seeded.invalid_attribute, seeded.unknown_operator, seeded.wrong_type])
+@pytest.mark.parametrize(
+    "change", [seeded.unsort, seeded.invalid_attribute, seeded.unknown_operator, seeded.wrong_type]
+)
 def test_the_end_of_a_pipeline_is_verified(change: Callable[[gs.Graph], object]) -> None:
     model = small_model()
     verify(model)

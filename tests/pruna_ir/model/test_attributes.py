@@ -25,7 +25,9 @@ def proto_with(node: onnx.NodeProto, kind: int = TensorProto.FLOAT, dims: list[i
         ("value_strings", AttributeProto.STRINGS, TensorProto.STRING),
     ],
 )
-def test_a_constant_without_elements_becomes_a_tensor(name: str, kind: AttributeProto.AttributeType, stored: int) -> None:
+def test_a_constant_without_elements_becomes_a_tensor(
+    name: str, kind: AttributeProto.AttributeType, stored: int
+) -> None:
     node = make_node("Constant", [], ["y"], "c")
     node.attribute.append(AttributeProto(name=name, type=kind))
     (attribute,) = Model.load(proto_with(node, stored, [0])).to_proto().graph.node[0].attribute
@@ -47,7 +49,11 @@ def test_empty_lists_and_documentation_come_back() -> None:
     node.attribute[0].doc_string = "how much it remembers"
     weights = [onnx.helper.make_tensor(name, 1, dims, [0.5] * 4) for name, dims in (("w", [1, 4, 1]), ("r", [1, 4, 1]))]
     graph = make_graph(
-        [node], "g", [make_tensor_value_info("x", 1, [2, 1, 1])], [make_tensor_value_info("y", 1, [2, 1, 1, 1])], weights
+        [node],
+        "g",
+        [make_tensor_value_info("x", 1, [2, 1, 1])],
+        [make_tensor_value_info("y", 1, [2, 1, 1, 1])],
+        weights,
     )
     model = Model.load(make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8))
     assert "activation_alpha" not in model.graph.nodes[0].attrs

@@ -85,7 +85,7 @@ def weighted(values: list[float], op: str = "Add") -> onnx.ModelProto:
     proto = small_model().to_proto()
     proto.graph.node[0].op_type = op
     shape = (4, 4) if op == "MatMul" else (4,)
-    array = np.resize(np.float32(values), shape)
+    array = np.resize(np.array(values, np.float32), shape)
     proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(array, "b"))
     return proto
 

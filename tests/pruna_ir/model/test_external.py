@@ -69,7 +69,11 @@ def test_above_the_limit_weights_are_written_beside_the_model(tmp_path: Path) ->
     data = tmp_path / "large.onnx.data"
     assert size == path.stat().st_size + data.stat().st_size
     bare = onnx.load(path, load_external_data=False)
-    assert {held.name: is_external(held) for held in bare.graph.initializer} == {"w": True, "shape": False, "typed": True}
+    assert {held.name: is_external(held) for held in bare.graph.initializer} == {
+        "w": True,
+        "shape": False,
+        "typed": True,
+    }
     assert bare.graph.initializer[0].doc_string == "kept"
     onnx.checker.check_model(path)
     again = Model.load(path).to_proto()

@@ -105,7 +105,10 @@ def test_old_opsets_are_raised_and_checked(opset: int) -> None:
         make_node("Softmax", ["x"], ["s"], axis=1),  # means another thing from opset 13 on
         make_node("Unsqueeze", ["s"], ["y"], axes=[0]),  # takes its axes as an input from opset 13 on
     ]
-    inputs, outputs = [make_tensor_value_info("x", FLOAT, [2, 3, 4])], [make_tensor_value_info("y", FLOAT, [1, 2, 3, 4])]
+    inputs, outputs = (
+        [make_tensor_value_info("x", FLOAT, [2, 3, 4])],
+        [make_tensor_value_info("y", FLOAT, [1, 2, 3, 4])],
+    )
     proto = make_model(make_graph(nodes, "g", inputs, outputs), opset_imports=[make_opsetid("", opset)], ir_version=4)
     model = Model.load(proto)
     assert model.opset == 13
@@ -155,9 +158,9 @@ SCAN = """
 @pytest.mark.parametrize(
     ("text", "feeds"),
     [
-        (BRANCHES, {"c": np.array(True), "x": np.float32([1, -2])}),
-        (BRANCHES, {"c": np.array(False), "x": np.float32([1, -2])}),
-        (LOOP, {"n": np.array(3), "x": np.float32([1, -2])}),
+        (BRANCHES, {"c": np.array(True), "x": np.array([1, -2], np.float32)}),
+        (BRANCHES, {"c": np.array(False), "x": np.array([1, -2], np.float32)}),
+        (LOOP, {"n": np.array(3), "x": np.array([1, -2], np.float32)}),
         (SCAN, {"x": np.arange(6, dtype=np.float32).reshape(3, 2)}),
     ],
 )
@@ -195,7 +198,9 @@ def test_sequences_and_optionals_are_refused(value: onnx.ValueInfoProto, message
 def test_nodes_on_sequences_are_refused() -> None:
     nodes = [make_node("SequenceConstruct", ["x"], ["s"]), make_node("ConcatFromSequence", ["s"], ["y"], axis=0)]
     values = [make_tensor_value_info(name, FLOAT, [4]) for name in ("x", "y")]
-    proto = make_model(make_graph(nodes, "g", values[:1], values[1:]), opset_imports=[make_opsetid("", 17)], ir_version=8)
+    proto = make_model(
+        make_graph(nodes, "g", values[:1], values[1:]), opset_imports=[make_opsetid("", 17)], ir_version=8
+    )
     assert refusal(lambda: Model.load(proto)).code == "M007"
 
 

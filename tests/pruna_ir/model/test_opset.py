@@ -88,7 +88,7 @@ def test_relative_error_of_other_types() -> None:
     assert relative_error({"y": np.array(["a"], object)}, {"y": np.array(["a"], object)}) == 0
     assert relative_error({"y": np.array(["a"], object)}, {"y": np.array(["b"], object)}) == math.inf
     assert relative_error({"y": np.array([True])}, {"y": np.array([False])}) == math.inf
-    assert relative_error({"y": np.float32([1])}, {"y": np.float64([1])}) == math.inf
+    assert relative_error({"y": np.ones(1, np.float32)}, {"y": np.ones(1, np.float64)}) == math.inf
     assert relative_error({"y": np.array([255], np.uint8)}, {"y": np.array([0], np.uint8)}) == 1.0
 
 

@@ -19,7 +19,9 @@ def annotated() -> onnx.ModelProto:
     graph.doc_string = "about the graph"
     graph.input[0].type.denotation = "IMAGE"
     graph.input[0].type.tensor_type.shape.dim[0].denotation = "DATA_BATCH"
-    for index, part in enumerate([graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info]):
+    for index, part in enumerate(
+        [graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info]
+    ):
         part.doc_string = f"part {index}"
         part.metadata_props.add(key="part", value=str(index))
     annotation = graph.quantization_annotation.add(tensor_name="a")

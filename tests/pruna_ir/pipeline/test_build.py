@@ -81,7 +81,9 @@ def test_named_pipelines_expand_in_place() -> None:
 
 
 def test_a_repetition_writes_its_body_out() -> None:
-    assert to_text(build("repeat<times=2>(dead-code,repeat<times=2>(fuse))")) == "dead-code,fuse,fuse,dead-code,fuse,fuse"
+    assert (
+        to_text(build("repeat<times=2>(dead-code,repeat<times=2>(fuse))")) == "dead-code,fuse,fuse,dead-code,fuse,fuse"
+    )
 
 
 def refusal(text: str) -> tuple[str, str, str]:

@@ -10,9 +10,30 @@ from pruna_ir.diagnostics import PrunaError
 from pruna_ir.pipeline.grammar import Element, Listing, Option, Scalar, parse_pipeline, print_pipeline
 
 # What the grammar is made of, some of it twice so that whole constructs come up.
-ALPHABET = ["fuse", "repeat<times=2>(", "a", "-", "1", "0.5", "<", ">", ";", "=", "[", "]", ",", "(", ")", '"', "\\", " "]
+ALPHABET = [
+    "fuse",
+    "repeat<times=2>(",
+    "a",
+    "-",
+    "1",
+    "0.5",
+    "<",
+    ">",
+    ";",
+    "=",
+    "[",
+    "]",
+    ",",
+    "(",
+    ")",
+    '"',
+    "\\",
+    " ",
+]
 
-names = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=8).filter(lambda name: name[0].isalpha())
+names = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=8).filter(
+    lambda name: name[0].isalpha()
+)
 scalars = st.builds(Scalar, st.text(max_size=8))
 values = st.recursive(scalars, lambda inner: st.builds(Listing, st.lists(inner, max_size=3).map(tuple)), max_leaves=5)
 options = st.lists(st.builds(Option, names, st.none() | values), max_size=3).map(tuple)

@@ -86,7 +86,14 @@ class Recorder(Instrument):
 def test_instruments_see_every_pass() -> None:
     recorder = Recorder()
     result = PassManager.parse("dead-code,fuse").run(small_model(), instruments=[recorder])
-    assert recorder.calls == ["start", "before 0 dead-code", "after 0 False", "before 1 fuse", "after 1 False", "finish"]
+    assert recorder.calls == [
+        "start",
+        "before 0 dead-code",
+        "after 0 False",
+        "before 1 fuse",
+        "after 1 False",
+        "finish",
+    ]
     assert [stage.text for stage in result.stages] == ["dead-code", "fuse"]
     assert not result.changed
 
