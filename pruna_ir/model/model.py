@@ -60,8 +60,9 @@ class Model:
 
     @classmethod
     def _from_proto(cls, proto: onnx.ModelProto, folder: Path, source: Path | None, place: str) -> Model:
-        loaded = load.normalize(proto, folder, place)
-        model = cls(_import(loaded.proto, folder), loaded.sidecar, source=source)
+        with collection_paused():
+            loaded = load.normalize(proto, folder, place)
+            model = cls(_import(loaded.proto, folder), loaded.sidecar, source=source)
         model.notes = loaded.notes
         return model
 
@@ -72,9 +73,10 @@ class Model:
 
     def to_proto(self) -> onnx.ModelProto:
         """The model as a protobuf that holds all its data, with the notes of what survives put back."""
-        external.make_exportable(self.graph)
-        proto = _export(self.graph)
-        self.sidecar.restore(proto)
+        with collection_paused():
+            external.make_exportable(self.graph)
+            proto = _export(self.graph)
+            self.sidecar.restore(proto)
         return proto
 
     def save(self, path: str | Path) -> int:
@@ -136,7 +138,7 @@ def _spec(tensor: gs.Tensor) -> TensorSpec:
 
 def _import(proto: onnx.ModelProto, folder: Path) -> gs.Graph:
     drop_empty_lists(proto.graph)
-    with G_LOGGER.suppress(), collection_paused():
+    with G_LOGGER.suppress():
         graph = gs.import_onnx(proto)
     external.attach(graph, folder)
     return graph

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from pruna_ir.decisions import DecisionLog
 from pruna_ir.diagnostics import PrunaError, error
 from pruna_ir.instruments.base import Instrument
 from pruna_ir.model import Model
+from pruna_ir.model.collection import collection_paused
 from pruna_ir.pipeline import build
 from pruna_ir.pipeline.context import Context, Progress, Steps, silent
 from pruna_ir.pipeline.grammar import PLACE
-from pruna_ir.pipeline.pass_base import Need, Pass, PassResult
+from pruna_ir.pipeline.pass_base import Effect, Need, Pass, PassResult
 from pruna_ir.remarks import Remark, RemarkKind
 
 if TYPE_CHECKING:
@@ -168,9 +170,11 @@ class PassManager:
         counts_itself = isinstance(item, Rule) or getattr(item, "counts_steps", False)
         if not counts_itself and not context.steps.take(item.name):
             return PassResult()
-        outcome = item.run(model, context)
-        if outcome.changed:
-            model.check(item.name)
+        # Exact passes keep what they make; approximate ones try many models and throw them away.
+        with collection_paused() if item.effect is Effect.EXACT else nullcontext():
+            outcome = item.run(model, context)
+            if outcome.changed:
+                model.check(item.name)
         return outcome
 
 

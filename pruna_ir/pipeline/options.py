@@ -66,8 +66,12 @@ def read_options(cls: type, element: Element, text: str, place: str) -> dict[str
             where = f"{place}:1:{given.span[0] + 1}"
             help_text = did_you_mean(given.name, known, "option")
             raise error("P003", message, place=where, source=text, span=given.span, help=help_text)
+        field = info.name.replace("-", "_")
+        if field in arguments:
+            where = f"{place}:1:{given.span[0] + 1}"
+            raise error("P004", f"`{info.name}` is given twice", place=where, source=text, span=given.span)
         try:
-            arguments[info.name.replace("-", "_")] = _convert_option(info, given)
+            arguments[field] = _convert_option(info, given)
         except ValueError as failure:
             span = given.value.span if given.value else given.span
             where = f"{place}:1:{span[0] + 1}"

@@ -114,8 +114,11 @@ class Rewriter:
     def erase(self, node: gs.Node) -> None:
         """Remove a node; its inputs lose a user and its outputs their writer."""
         self.touch(node)
+        inputs = list(node.inputs)
         detach([node])
         self._erased[id(node)] = node
+        for tensor in inputs:
+            self._touch_last_reader(tensor)
 
     def redirect(self, old: gs.Tensor, new: gs.Tensor) -> None:
         """Make every reader of `old` read `new`."""
@@ -127,10 +130,11 @@ class Rewriter:
         if index == len(node.inputs):
             node.inputs.append(tensor)
         else:
-            readers = node.inputs[index].outputs
-            list.pop(readers, next(place for place, reader in enumerate(readers) if reader is node))
+            old = node.inputs[index]
+            list.pop(old.outputs, next(place for place, reader in enumerate(old.outputs) if reader is node))
             list.__setitem__(node.inputs, index, tensor)
             list.append(tensor.outputs, node)
+            self._touch_last_reader(old)
         self.touch(node)
 
     def take_over(self, node: gs.Node, tensor: gs.Tensor, index: int = 0) -> None:
@@ -147,9 +151,17 @@ class Rewriter:
         )
         self._touched += [node, *neighbours]
 
+    def _touch_last_reader(self, tensor: gs.Tensor) -> None:
+        """A tensor that has one reader left is internal now: what a rule refused may be right."""
+        if len(tensor.outputs) == 1:
+            self.touch(tensor.outputs[0])
+
     def take_touched(self) -> list[gs.Node]:
-        """The nodes touched since the last call that are still there, each once."""
-        unique = {id(node): node for node in self._touched if not self.is_erased(node)}
+        """The nodes of this graph touched since the last call that are still there, each once.
+
+        Those of sub-graphs are left to the driver of the sub-graph: here they could not be removed.
+        """
+        unique = {id(node): node for node in self._touched if id(node) in self._own and not self.is_erased(node)}
         self._touched.clear()
         return list(unique.values())
 
