@@ -33,7 +33,7 @@ def count_macs(model: Model) -> int | Unmeasured:
     multiplies, an op without a rule) makes the whole figure unmeasured, with the reason.
     """
     proto = model.to_proto()
-    if proto.ByteSize() > external.PROTOBUF_LIMIT:
+    if external.exceeds(proto, external.PROTOBUF_LIMIT):
         return Unmeasured("shapes cannot be inferred above 2 GB")
     _set_batch_to_one(proto.graph)
     inferred = load.infer_shapes(proto).graph

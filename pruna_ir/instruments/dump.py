@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from pruna_ir.diagnostics import error
 from pruna_ir.instruments import text
 from pruna_ir.instruments.base import Instrument
+from pruna_ir.instruments.line_diff import hunks
 from pruna_ir.model.save import write
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class DumpDir(Instrument):
 
 
 class PrintChanged(Instrument):
-    """Gives `write` the difference in text that each pass made, in `diff -u` form and at most `SHOWN_LINES` lines."""
+    """Gives `write` the difference in text that each pass made, in at most `SHOWN_LINES` lines."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
@@ -71,9 +71,10 @@ class PrintChanged(Instrument):
 
 
 def difference(before: list[str], after: list[str], title: str) -> str:
-    """The unified difference of two listings under a title, cut after `SHOWN_LINES` lines."""
-    diff = difflib.unified_diff(before, after, f"before {title}", f"after {title}", lineterm="", n=1)
-    shown = list(islice(diff, SHOWN_LINES + 1))
+    """The difference of two listings under a title, cut after `SHOWN_LINES` lines."""
+    shown = list(islice(hunks(before, after), SHOWN_LINES + 1))
+    if not shown:
+        return f"--- {title}: nothing that the listing shows has changed"
     if len(shown) > SHOWN_LINES:
         shown[SHOWN_LINES:] = ["... (more follows; --dump-dir writes all of it)"]
-    return "\n".join(shown) if shown else f"--- {title}: nothing that the listing shows has changed"
+    return "\n".join([f"--- before {title}", f"+++ after {title}", *shown])

@@ -26,19 +26,57 @@ def edits(before: Sequence[str], after: Sequence[str]) -> Iterator[Edit]:
 
 
 def hunks(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
-    """The changed lines with one line of context on each side, a head `@@ -line +line @@` before each run of them."""
-    number = {" ": 0, "-": 0, "+": 0}
-    context, open_until = "", -1
-    for at, (mark, line) in enumerate(edits(before, after)):
-        number[mark] += 1
-        if mark == " ":
-            if at <= open_until:
-                yield f" {line}"
-            context = line
-            continue
-        if at > open_until:
-            first = bool(number[" "]) and open_until < at - 1
-            places = [number[" "] + number[side] - (number[" "] > 0 and first) for side in "-+"]
-            yield f"@@ -{places[0]} +{places[1]} @@"
-        yield f"{mark}{line}"
-        open_until = at + 1
+    """The changed lines with one kept line on each side; each run of them has a head with its line numbers."""
+    found = list(edits(before, after))
+    changed = [mark != " " for mark, _ in found]
+    left = right = 1
+    open_hunk = False
+    for at, (mark, line) in enumerate(found):
+        shown = any(changed[max(at - 1, 0) : at + 2])
+        if shown and not open_hunk:
+            yield f"@@ -{left} +{right} @@"
+        if shown:
+            yield f"{mark} {line}"
+        open_hunk = shown
+        left += mark != "+"
+        right += mark != "-"
+
+
+def _anchors(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
+    """Places in both listings of lines that are the same, increasing in both."""
+    once = {line for line, count in Counter(before).items() if count == 1}
+    places = {line: at for at, line in enumerate(after) if line in once}
+    for line, count in Counter(after).items():
+        if count > 1:
+            places.pop(line, None)
+    pairs = [(at, places[line]) for at, line in enumerate(before) if line in places]
+    return _longest_increasing(pairs)
+
+
+def _longest_increasing(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The longest subsequence whose second members increase."""
+    ends: list[int] = []  # the smallest second member that a sequence of each length ends with
+    last: list[int] = []  # and the pair that it belongs to
+    previous: list[int] = []
+    for index, (_, place) in enumerate(pairs):
+        length = bisect_left(ends, place)
+        previous.append(last[length - 1] if length else -1)
+        ends[length : length + 1] = [place]
+        last[length : length + 1] = [index]
+    chosen = []
+    index = last[-1] if last else -1
+    while index >= 0:
+        chosen.append(pairs[index])
+        index = previous[index]
+    return chosen[::-1]
+
+
+def _gap(before: Sequence[str], after: Sequence[str]) -> Iterator[Edit]:
+    """The lines between two anchors: what both begin and end with is kept."""
+    shorter = min(len(before), len(after))
+    head = next((at for at in range(shorter) if before[at] != after[at]), shorter)
+    tail = next((at for at in range(shorter - head) if before[-1 - at] != after[-1 - at]), shorter - head)
+    yield from ((" ", line) for line in before[:head])
+    yield from (("-", line) for line in before[head : len(before) - tail])
+    yield from (("+", line) for line in after[head : len(after) - tail])
+    yield from ((" ", line) for line in before[len(before) - tail :])

@@ -87,7 +87,7 @@ def _load(source: bytes | Path, place: str, help: str) -> None:
 
 def _serialize(proto: onnx.ModelProto, folder: Path) -> bytes | Path:
     """The model as bytes, or as a file with external data where a protobuf cannot hold it."""
-    if proto.ByteSize() <= external.PROTOBUF_LIMIT:
+    if not external.exceeds(proto, external.PROTOBUF_LIMIT):
         return bytes(proto.SerializeToString())
     path = folder / "model.onnx"
     write(proto, path)

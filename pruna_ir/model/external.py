@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+from google.protobuf.message import EncodeError
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from pruna_ir.diagnostics import error
@@ -38,6 +39,17 @@ def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 def is_external(tensor: onnx.TensorProto) -> bool:
     """Whether the tensor's values lie in another file."""
     return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def exceeds(proto: onnx.ModelProto, limit: int) -> bool:
+    """Whether a model takes more than `limit` bytes. A protobuf above 2 GiB cannot be asked: it raises an error."""
+    held = (tensor for tensor in tensors(proto.graph) if not is_external(tensor))
+    if sum(_size(tensor) for tensor in held if tensor.data_type != onnx.TensorProto.STRING) > limit:
+        return True
+    try:
+        return bool(proto.ByteSize() > limit)
+    except EncodeError:
+        return True
 
 
 class ExternalValues(StoredValues):
@@ -85,7 +97,7 @@ def _locate(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
     location = Path(info.get("location", ""))
     if location.is_absolute() or ".." in location.parts:
         raise error("M003", f"`{tensor.name}` points outside of the model's folder", place=location)
-    needed = (int(np.prod(tensor.dims, dtype=np.int64)) * _bits(tensor) + 7) // 8
+    needed = _size(tensor)
     try:
         offset, length = int(info.get("offset") or 0), int(info.get("length") or needed)
     except ValueError:
@@ -94,6 +106,11 @@ def _locate(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
         message = f"`{tensor.name}` takes {needed:,} bytes, but the model says {length:,} at byte {offset:,}"
         raise error("M003", message, place=location)
     return folder / location, offset, length
+
+
+def _size(tensor: onnx.TensorProto) -> int:
+    """Bytes that the values of a tensor take."""
+    return (int(np.prod(tensor.dims, dtype=np.int64)) * _bits(tensor) + 7) // 8
 
 
 def _bits(tensor: onnx.TensorProto) -> int:

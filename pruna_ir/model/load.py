@@ -102,7 +102,7 @@ def _inline_functions(proto: onnx.ModelProto, place: str) -> onnx.ModelProto:
 
 def infer_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Add the types that ONNX can infer; the model as it was if inference fails or it is above 2 GB."""
-    if proto.ByteSize() > external.PROTOBUF_LIMIT:
+    if external.exceeds(proto, external.PROTOBUF_LIMIT):
         return proto
     return _attempt(lambda: onnx.shape_inference.infer_shapes(proto, data_prop=True)) or proto
 

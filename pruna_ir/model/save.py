@@ -22,7 +22,7 @@ def write(proto: onnx.ModelProto, path: Path, *, limit: int = external.PROTOBUF_
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pruna-") as scratch:
             model_file, data_file = Path(scratch) / "model", Path(scratch) / "data"
-            if proto.ByteSize() > limit:
+            if external.exceeds(proto, limit):
                 external.write(proto, data_file, data_path.name)
             model_file.write_bytes(proto.SerializeToString(deterministic=True))
             written = [(model_file, path)]

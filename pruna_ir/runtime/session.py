@@ -73,7 +73,7 @@ class Session:
         if isinstance(model, str | Path):
             return self._create(str(model), optimize)
         proto = model if isinstance(model, onnx.ModelProto) else model.to_proto()
-        if proto.ByteSize() <= external.PROTOBUF_LIMIT:
+        if not external.exceeds(proto, external.PROTOBUF_LIMIT):
             return self._create(proto.SerializeToString(), optimize)
         if proto is model:
             proto = onnx.ModelProto()

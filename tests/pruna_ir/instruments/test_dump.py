@@ -48,18 +48,18 @@ def test_only_changes_are_printed() -> None:
     assert text.splitlines() == [
         "--- before 2 seeded",
         "+++ after 2 seeded",
-        "@@ -3,3 +3,3 @@",
-        "   [add] a = Add (x, b)",
-        "-  [relu] r = Relu (a)",
-        "+  [relu] r = Abs (a)",
-        "   [exp] y = Exp (r)",
+        "@@ -3 +3 @@",
+        "    [add] a = Add (x, b)",
+        "-   [relu] r = Relu (a)",
+        "+   [relu] r = Abs (a)",
+        "    [exp] y = Exp (r)",
     ]
 
 
 def test_changed_weights_show() -> None:
     (text,) = printed(Seeded(seeded.change_weights))
-    assert "-  float[4] b = {1, 2, 3, 4}" in text
-    assert "+  float[4] b = {2, 3, 4, 5}" in text
+    assert "-   float[4] b = {1, 2, 3, 4}" in text
+    assert "+   float[4] b = {2, 3, 4, 5}" in text
 
 
 def test_changed_large_weights_show_by_their_hash() -> None:
@@ -69,7 +69,7 @@ def test_changed_large_weights_show_by_their_hash() -> None:
 
     (text,) = printed(Seeded(negate), model=conv_bn_chain(1))
     removed, added = (line for line in text.splitlines() if "w0 =" in line and line[0] in "-+")
-    assert removed.startswith("-  float[4,4,3,3] w0 = {144 values, hash ")
+    assert removed.startswith("-   float[4,4,3,3] w0 = {144 values, hash ")
     assert removed[1:] != added[1:]
 
 
@@ -81,7 +81,7 @@ def test_long_differences_are_cut() -> None:
             graph.nodes.append(gs.Node("Abs", f"abs{index}", inputs=[first.outputs[0]], outputs=[output]))
 
     (text,) = printed(Seeded(add_many))
-    assert len(text.splitlines()) == SHOWN_LINES + 1
+    assert len(text.splitlines()) == SHOWN_LINES + 3
     assert text.endswith("(more follows; --dump-dir writes all of it)")
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from google.protobuf.message import EncodeError
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 
 from pruna_ir.diagnostics import Diagnostic, PrunaError
 from pruna_ir.model import Model
-from pruna_ir.model.external import ExternalValues, is_external, tensors
+from pruna_ir.model.external import PROTOBUF_LIMIT, ExternalValues, exceeds, is_external, tensors
 from pruna_ir.model.save import write
 
 WEIGHT = np.arange(1024, dtype=np.float32).reshape(32, 32)
@@ -149,3 +150,19 @@ def test_a_wrong_reference_is_refused(stored: Path, key: str, value: str, messag
         proto.graph.initializer[0].external_data.add(key=name, value=text)
     stored.write_bytes(proto.SerializeToString())
     assert refusal(stored).message.endswith(message)
+
+
+def test_the_size_of_a_model_is_known_even_if_protobuf_cannot_tell() -> None:
+    proto = proto_of(tensor(WEIGHT))
+    assert exceeds(proto, proto.ByteSize() - 1)
+    assert not exceeds(proto, proto.ByteSize())
+
+    class Huge:
+        """What a protobuf above 2 GiB does."""
+
+        graph = onnx.GraphProto()
+
+        def ByteSize(self) -> int:  # noqa: N802
+            raise EncodeError("Failed to serialize proto")
+
+    assert exceeds(Huge(), PROTOBUF_LIMIT)  # type: ignore[arg-type]

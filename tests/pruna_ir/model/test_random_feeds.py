@@ -19,11 +19,11 @@ SPECS = (
 
 def test_every_input_gets_values_of_its_type_and_shape() -> None:
     feeds = random_feeds(SPECS, seed=0, dim=5)
-    assert {name: (value.dtype, value.shape) for name, value in feeds.items()} == {
-        "image": (np.float32, (5, 3, 5)),
-        "half": (np.float16, (2,)),
-        "count": (np.int64, ()),
-        "flag": (np.bool_, (4,)),
+    assert {name: (value.dtype.name, value.shape) for name, value in feeds.items()} == {
+        "image": ("float32", (5, 3, 5)),
+        "half": ("float16", (2,)),
+        "count": ("int64", ()),
+        "flag": ("bool", (4,)),
     }
     assert set(random_feeds([TensorSpec("k", np.dtype("int32"), (100,))], seed=0)["k"]) == {0, 1}
 
