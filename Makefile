@@ -7,7 +7,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test lint bench clean python-is-new-enough
+.PHONY: help demo test lint docs bench clean python-is-new-enough
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -15,6 +15,7 @@ help:
 	@echo "make demo    optimize the bundled model at -O2 and show it before and after"
 	@echo "make test    check style and types, then run all tests"
 	@echo "make lint    check style and types only"
+	@echo "make docs    write the pages that are made from docstrings"
 	@echo "make bench   print measured ratios to other tools (minutes)"
 	@echo "make clean   delete build products and caches, not $(VENV)"
 	@echo
@@ -30,6 +31,9 @@ lint: $(VENV)/.test-installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: $(VENV)/.test-installed
+	$(BIN)/python scripts/make_docs.py
 
 bench: $(VENV)/.test-installed
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done

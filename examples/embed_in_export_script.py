@@ -2,7 +2,7 @@
 
     python examples/embed_in_export_script.py [OUT.onnx]
 
-Needs torch and, for its exporter, onnxscript.
+Needs torch and, for its exporter, onnxscript: pip install 'pruna-ir[torch]'.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main(out: Path) -> None:
 
     model = pi.load(export(network, torch.from_numpy(images[:2])))
     exact = pi.PassManager.parse("simplify,fuse").run(model)
-    print("exact passes that changed the model:", *[stage.text for stage in exact.stages if stage.changed])
+    print("exact passes that changed the model:", *[stage.text for stage in exact.stages if stage.changed] or ["none"])
 
     quantized = pi.PassManager.parse("quantize").run(model, data=images)
     for remark in quantized.remarks:

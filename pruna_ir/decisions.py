@@ -4,13 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pruna_ir.diagnostics import error
+from pruna_ir.writing import write_text
+
+if TYPE_CHECKING:
+    from pruna_ir.model import Model
+    from pruna_ir.pipeline.manager import PassManager
+    from pruna_ir.targets import Target
 
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the decisions of a log hold for: a model's fingerprint, a pipeline's canonical text, and a target.
+
+    The target is its name and description: `ort-cpu` is another table on another processor.
+    """
+
+    model: str
+    pipeline: str
+    target: str
+
+    @staticmethod
+    def of(model: Model, manager: PassManager, target: Target) -> Identity:
+        """The identity of a run; `model` is as it was before the passes."""
+        return Identity(model.fingerprint(), manager.text, f"{target.name}: {target.description}")
 
 
 @dataclass
@@ -36,25 +59,21 @@ class DecisionLog:
         self.entries[key] = json.loads(json.dumps(measure()))
         return self.entries[key]
 
-    def save(self, path: Path, model: str, pipeline: str) -> None:
-        """Write the log with the fingerprint of the model and the pipeline's text that it belongs to."""
-        document = {"format": FORMAT, "model": model, "pipeline": pipeline, "decisions": self.entries}
-        try:
-            path.write_text(json.dumps(document, indent=1) + "\n")
-        except OSError as failure:
-            raise error("C003", f"cannot write the decision log: {failure.strerror}", place=path) from None
+    def save(self, path: Path, identity: Identity) -> None:
+        """Write the log with what it belongs to; raises C003."""
+        document = {"format": FORMAT, **asdict(identity), "decisions": self.entries}
+        write_text(path, json.dumps(document, indent=1) + "\n")
 
     @staticmethod
-    def load(path: Path, model: str, pipeline: str) -> DecisionLog:
-        """Read a log for replay; R001 if it is unreadable or belongs to another model or pipeline."""
+    def load(path: Path, identity: Identity) -> DecisionLog:
+        """Read a log for replay; R001 if it is unreadable or belongs to another model, pipeline or target."""
         try:
             document = json.loads(path.read_text())
         except (OSError, ValueError) as failure:
             raise error("R001", f"cannot read the decision log: {failure}", place=path) from None
         if not isinstance(document, dict) or not isinstance(document.get("decisions"), dict):
             raise error("R001", "the file is not a decision log", place=path)
-        expected = {"format": FORMAT, "model": model, "pipeline": pipeline}
-        for key, value in expected.items():
+        for key, value in {"format": FORMAT, **asdict(identity)}.items():
             found = document.get(key)
             if found != value:
                 raise error("R001", f"the log's {key} is `{found}`, this run's is `{value}`", place=path)

@@ -1,7 +1,7 @@
 """Emission: what a back end is, and how a model becomes a file that has been checked.
 
-A back end legalizes a copy of the model until it can write it, emits it into a scratch folder, and checks what it
-wrote next to the model. Only then is it published, that is, moved to its place: a failure leaves nothing half-written.
+A back end legalizes the model until it can write it, emits it into a scratch folder, and checks what it wrote next to
+the model. Only then is it published, that is, moved to its place: a failure leaves nothing half-written.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pruna_ir import registry
 from pruna_ir.analysis.counting import bytes_on_disk
-from pruna_ir.diagnostics import error
+from pruna_ir.diagnostics import PrunaError, error
 from pruna_ir.model.random_feeds import runnable_feeds
 from pruna_ir.pipeline.grammar import Element, parse_pipeline
 from pruna_ir.pipeline.options import print_options, read_options
+from pruna_ir.writing import unwritable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,16 +67,16 @@ class Backend(ABC):
     suffix: ClassVar[str]
     target: ClassVar[str]
 
-    def legalize(self, model: Model) -> None:
-        """Change `model`, a copy, until this back end can write it."""
-        return
+    def legalize(self, model: Model) -> Model:
+        """What this back end can write: `model` as it is, or a changed copy."""
+        return model
 
     @abstractmethod
     def emit(self, model: Model, path: Path) -> None:
         """Write the model to `path`, and what belongs to it beside it; raises a diagnostic if it cannot be written."""
 
     @abstractmethod
-    def check(self, model: Model, path: Path, samples: Sequence[Feeds]) -> tuple[Check, ...]:
+    def check(self, emitted: Emitted, samples: Sequence[Feeds]) -> tuple[Check, ...]:
         """Compare the written file with the model, on `samples` (which may be none); E002 if they do not agree."""
 
     def session(self, path: Path, threads: int = 1) -> Session:
@@ -84,6 +85,35 @@ class Backend(ABC):
 
     def __str__(self) -> str:
         return str(Element(self.name, tuple(print_options(self))))
+
+
+@dataclass
+class Emitted:
+    """What a back end has written to `path`, and `model`, which it was made from (legalized).
+
+    Sessions are opened once and kept, because opening a large model takes long.
+    """
+
+    backend: Backend
+    model: Model
+    path: Path
+    _reference: Session | None = None
+    _sessions: dict[int, Session] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> Session:
+        """The model in memory, in ONNX Runtime without graph optimizations."""
+        from pruna_ir.runtime.session import Session
+
+        if self._reference is None:
+            self._reference = Session(self.model, optimize=False)
+        return self._reference
+
+    def session(self, threads: int = 1) -> Session:
+        """The file, as `Backend.session` opens it."""
+        if threads not in self._sessions:
+            self._sessions[threads] = self.backend.session(self.path, threads)
+        return self._sessions[threads]
 
 
 def parse_backends(text: str, place: str = "--emit") -> tuple[Backend, ...]:
@@ -98,13 +128,15 @@ def _make(element: Element, text: str, place: str) -> Backend:
 
 
 @contextmanager
-def staged(model: Model, backend: Backend, path: Path, samples: Sequence[Feeds]) -> Iterator[Staged]:
+def staged(
+    model: Model, backend: Backend, path: Path, samples: Sequence[Feeds], reference: Session | None = None
+) -> Iterator[Staged]:
     """Write and check in a scratch folder beside `path`; `publish` what comes out, or it is gone at the end.
 
-    Raises C003 if the place cannot be written, E002 if the file does not agree with the model.
+    `reference` is a session of `model` without graph optimizations, if there is one. Raises C003 if the place cannot be
+    written, E002 if the file does not agree with the model.
     """
-    legal = model.clone()
-    backend.legalize(legal)
+    legal = backend.legalize(model)
     try:
         scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=".pruna-"))
     except OSError as failure:
@@ -112,9 +144,10 @@ def staged(model: Model, backend: Backend, path: Path, samples: Sequence[Feeds])
     try:
         written = scratch / path.name
         backend.emit(legal, written)
-        checks = backend.check(legal, written, samples)
+        emitted = Emitted(backend, legal, written, reference if legal is model else None)
+        checks = backend.check(emitted, samples)
         files = sorted(part for part in scratch.rglob("*") if part.is_file())
-        yield Staged(written, Artifact(path, backend.name, bytes_on_disk(written), _sha256(files, scratch), checks))
+        yield Staged(emitted, Artifact(path, backend.name, bytes_on_disk(written), _sha256(files, scratch), checks))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -123,14 +156,14 @@ def staged(model: Model, backend: Backend, path: Path, samples: Sequence[Feeds])
 class Staged:
     """A file that is written and checked, but not in its place yet."""
 
-    written: Path
+    emitted: Emitted
     artifact: Artifact
 
     def publish(self) -> Artifact:
         """Move it, and what belongs to it, to its place; raises C003."""
         path = self.artifact.path
         try:
-            for part in self.written.parent.iterdir():
+            for part in self.emitted.path.parent.iterdir():
                 place = path.parent / part.name
                 if place.is_dir():
                     shutil.rmtree(place)
@@ -147,27 +180,25 @@ def emit(model: Model, backend: str | Backend, path: str | Path, *, data: Any = 
     the file that the model came from, C003 if it cannot be written, E001 to E002, P003 to P004.
     """
     from pruna_ir.pipeline.manager import bind
+    from pruna_ir.runtime.session import Session
 
     path = Path(path)
     chosen = backend if isinstance(backend, Backend) else _only(parse_backends(backend, "emit"), str(backend))
     if model.source is not None:
         refuse_same_file(path, [model.source])
     bound = bind(data, model)
-    with staged(model, chosen, path, first_samples(model, bound)) as result:
+    reference = Session(model, optimize=False)
+    with staged(model, chosen, path, first_samples(reference, bound), reference) as result:
         return result.publish()
 
 
-def first_samples(model: Model, data: BoundDataset | None, count: int = CHECKED_SAMPLES) -> list[Feeds]:
+def first_samples(session: Session, data: BoundDataset | None, count: int = CHECKED_SAMPLES) -> list[Feeds]:
     """Feeds of single samples: the first ones of the calibration split, else one made up.
 
     A made-up sample on which the model does not run, or gives NaN, is none: the list is empty then.
     """
-    from pruna_ir.diagnostics import PrunaError
-    from pruna_ir.runtime.session import Session
-
     if data is not None:
         return [dict(batch.feeds) for batch in data.require("calibration").head(count).batches(1)]
-    session = Session(model, optimize=False)
     try:
         feeds, outputs = runnable_feeds(session.run, session.inputs)
     except PrunaError:
@@ -186,12 +217,6 @@ def refuse_same_file(path: Path, sources: Sequence[Path]) -> None:
         if path.exists() and source.exists() and path.samefile(source):
             help_text = "name another file: the input is never overwritten"
             raise error("C002", f"the output is the input `{source}`", place=path, help=help_text)
-
-
-def unwritable(path: Path, failure: OSError) -> Exception:
-    """The C003 diagnostic for a place that cannot be written."""
-    help_text = "does the folder exist, and may you write there?"
-    return error("C003", f"cannot write: {failure.strerror or failure}", place=path, help=help_text)
 
 
 def _only(backends: Sequence[Backend], text: str) -> Backend:

@@ -18,9 +18,25 @@ if TYPE_CHECKING:
 
 # Rules that `fuse` runs together to a fixed point; each is also a pass of its own.
 FUSION_RULES: dict[str, str] = {
+    "remove-noop": "pruna_ir.passes.fusion.remove_noop:RemoveNoop",
+    "join-clips": "pruna_ir.passes.fusion.join_clips:JoinClips",
+    "join-transposes": "pruna_ir.passes.fusion.join_transposes:JoinTransposes",
+    "join-reshapes": "pruna_ir.passes.fusion.join_reshapes:JoinReshapes",
+    "join-casts": "pruna_ir.passes.fusion.join_casts:JoinCasts",
+    "join-slices": "pruna_ir.passes.fusion.join_slices:JoinSlices",
+    "join-concats": "pruna_ir.passes.fusion.join_concats:JoinConcats",
+    "bypass-concat": "pruna_ir.passes.fusion.bypass_concat:BypassConcat",
+    "push-transposes": "pruna_ir.passes.fusion.push_transposes:PushTransposes",
+    "fold-scalar-chains": "pruna_ir.passes.fusion.fold_scalar_chains:FoldScalarChains",
     "fuse-conv-bn": "pruna_ir.passes.fusion.fuse_conv_bn:FuseConvBn",
     "fuse-conv-affine": "pruna_ir.passes.fusion.fuse_conv_affine:FuseConvAffine",
     "fuse-matmul-add": "pruna_ir.passes.fusion.fuse_matmul_add:FuseMatmulAdd",
+    "fuse-focus": "pruna_ir.passes.fusion.fuse_focus:FuseFocus",
+    "fuse-pad-conv": "pruna_ir.passes.fusion.fuse_pad_conv:FusePadConv",
+    "fuse-bn-conv": "pruna_ir.passes.fusion.fuse_bn_conv:FuseBnConv",
+    "fuse-convtranspose-bn": "pruna_ir.passes.fusion.fuse_convtranspose_bn:FuseConvtransposeBn",
+    "fuse-gemm-bn": "pruna_ir.passes.fusion.fuse_gemm_bn:FuseGemmBn",
+    "merge-parallel-branches": "pruna_ir.passes.fusion.merge_parallel_branches:MergeParallelBranches",
 }
 
 PASSES: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""Write `docs/passes.md` and `docs/diagnostics.md` from the passes' documentation: `python scripts/make_docs.py`."""
+"""Write `docs/passes.md` and `docs/diagnostics.md` from the passes' documentation: `make docs`."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def script() -> ModuleType:
 @pytest.mark.parametrize("page", ["passes.md", "diagnostics.md"])
 def test_generated_pages_are_up_to_date(page: str, script: ModuleType) -> None:
     written = (ROOT / "docs" / page).read_text()
-    assert written == "\n".join(script.PAGES[page]()) + "\n", "run `python scripts/make_docs.py`"
+    assert written == "\n".join(script.PAGES[page]()) + "\n", "run `make docs`"
 
 
 def test_every_code_in_the_sources_is_known() -> None:

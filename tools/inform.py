@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from pruna_ir import registry
@@ -23,7 +24,7 @@ def list_passes() -> Iterator[str]:
 def list_targets() -> Iterator[str]:
     """Targets and back ends, with what they are for."""
     yield "targets"
-    yield from _columns((name, registry.target(name).description) for name in registry.targets())
+    yield from _columns((name, _target_line(name)) for name in registry.targets())
     yield ""
     yield "back ends"
     yield from _columns((name, _summary(registry.backend(name))) for name in registry.backends())
@@ -87,11 +88,19 @@ def _explain_class(name: str, cls: type, kind: str) -> Iterator[str]:
         )
 
 
+def _target_line(name: str) -> str:
+    """The description, and whether the name stands for one of the tables on this machine."""
+    target = registry.target(name)
+    others = [other for other in registry.targets() if other != name]
+    equal = [other for other in others if replace(registry.target(other), name=name) == target]
+    return f"{target.description}{f' (here the same as {equal[0]})' if equal else ''}"
+
+
 def _explain_target(name: str) -> Iterator[str]:
     target: Any = registry.target(name)
     yield f"{name} (target)"
     yield ""
-    yield target.description
+    yield _target_line(name)
     yield f"activations {target.activations.dtype.name}, weights {target.weights.dtype.name}"
     yield f"integer kernels: {', '.join(target.ops)}"
     yield f"seen to fuse on versions: {', '.join(target.proved_on)}"

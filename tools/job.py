@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pruna_ir.analysis.counting import external_files
 from pruna_ir.data import BoundDataset, Dataset
@@ -23,18 +23,22 @@ class Job:
     model: Model
     original: Model
     data: BoundDataset | None
+    _sessions: dict[int, Session] = field(default_factory=dict)
 
     def original_session(self, threads: int = 1) -> Session:
-        """The model as it was brought, in ONNX Runtime: the very file, unless it is text."""
-        path = self.plan.model
-        return Session(self.original if path.suffix in TEXT_SUFFIXES else path, threads=threads)
+        """The model as it was brought, in ONNX Runtime: the very file, unless it is text. Opened once."""
+        if threads not in self._sessions:
+            path = self.plan.model
+            source = self.original if path.suffix in TEXT_SUFFIXES else path
+            self._sessions[threads] = Session(source, threads=threads)
+        return self._sessions[threads]
 
     def samples(self) -> list[Feeds]:
         """The first samples on which the original gives numbers: those that what is written must give numbers on."""
-        samples = first_samples(self.original, self.data)
+        session = self.original_session()
+        samples = first_samples(session, self.data)
         if self.data is None:
             return samples
-        session = Session(self.original, optimize=False)
         sound = []
         for index, feeds in enumerate(samples):
             bad = outputs_with_nan(session.run(feeds))

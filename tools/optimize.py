@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pruna_ir.calibration import Statistics
-from pruna_ir.decisions import DecisionLog
+from pruna_ir.decisions import DecisionLog, Identity
 from pruna_ir.diagnostics import PrunaError
 from pruna_ir.emission import Feeds, staged
 from pruna_ir.instruments.verify import verify
@@ -19,12 +20,14 @@ from pruna_ir.pipeline.context import Steps
 from pruna_ir.report.measure import Counts
 from pruna_ir.tools.job import Job, load_job
 from pruna_ir.tools.options import STDOUT
-from pruna_ir.tools.result import Written, make_summary, show, warn_of_losses, write_text
+from pruna_ir.tools.result import Written, make_summary, show, warn_of_losses
 from pruna_ir.tools.watch import Watch, time_report
+from pruna_ir.writing import write_text
 
 if TYPE_CHECKING:
     from pruna_ir.pipeline.manager import RunResult
     from pruna_ir.report.summary import Summary
+    from pruna_ir.runtime.session import Session
     from pruna_ir.tools.plan import Output, Plan
     from pruna_ir.tools.talk import Talk
 
@@ -32,12 +35,23 @@ if TYPE_CHECKING:
 def run(plan: Plan, talk: Talk) -> None:
     """Do what the plan says."""
     job = load_job(plan, talk)
-    if plan.options.dry_run:
-        _print_plan(job)
-    elif plan.options.bisect:
-        _bisect(job)
-    else:
-        _optimize(job)
+    with _settled():
+        if plan.options.dry_run:
+            _print_plan(job)
+        elif plan.options.bisect:
+            _bisect(job)
+        else:
+            _optimize(job)
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """Spare the garbage collector what is alive now: it would search a large model again and again, for nothing."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _print_plan(job: Job) -> None:
@@ -79,10 +93,10 @@ def _optimize(job: Job) -> None:
     counts = Counts.of(job.original)
     watch = Watch(plan, talk)
     result = _run_passes(job, watch, log)
-    verify(job.model, "end of the pipeline", "--verify-each names the pass that broke the model")
+    verified = verify(job.model, "end of the pipeline", "--verify-each names the pass that broke the model")
     with ExitStack() as stack:
         samples = job.samples()
-        written = [stack.enter_context(_staged(job, output, samples)) for output in plan.outputs]
+        written = [stack.enter_context(_staged(job, output, samples, verified)) for output in plan.outputs]
         summary = make_summary(job, counts, result, written, samples, watch.drift)
         warn_of_losses(summary, plan, talk)
         if plan.options.save_stats is not None and result.statistics is None:
@@ -97,7 +111,11 @@ def _decisions(job: Job) -> DecisionLog:
     path = job.plan.options.replay
     if path is None:
         return DecisionLog()
-    return DecisionLog.load(path, job.model.fingerprint(), job.plan.manager.text)
+    return DecisionLog.load(path, _identity(job))
+
+
+def _identity(job: Job) -> Identity:
+    return Identity.of(job.original, job.plan.manager, job.plan.target)
 
 
 def _run_passes(job: Job, watch: Watch, log: DecisionLog) -> RunResult:
@@ -128,8 +146,11 @@ def _run_passes(job: Job, watch: Watch, log: DecisionLog) -> RunResult:
 
 
 @contextmanager
-def _staged(job: Job, output: Output, samples: list[Feeds]) -> Iterator[Written]:
-    """The written and checked file of one back end, before it is published; one that nobody asked for is dropped."""
+def _staged(job: Job, output: Output, samples: list[Feeds], verified: Session) -> Iterator[Written]:
+    """The written and checked file of one back end, before it is published; one that nobody asked for is dropped.
+
+    `verified` is a session of the model without graph optimizations.
+    """
     backend = output.backend
     with ExitStack() as stack:
         path = output.path
@@ -138,7 +159,7 @@ def _staged(job: Job, output: Output, samples: list[Feeds]) -> Iterator[Written]
         elif not path.parent.exists():  # the folder for several back ends
             path.parent.mkdir()
             stack.callback(_remove_if_empty, path.parent)
-        yield Written(output, stack.enter_context(staged(job.model, backend, path, samples)))
+        yield Written(output, stack.enter_context(staged(job.model, backend, path, samples, verified)))
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -153,7 +174,7 @@ def _publish(job: Job, summary: Summary, result: RunResult, written: list[Writte
         if item.output.path is not None:
             item.staged.publish()
     if options.decisions is not None:
-        result.decisions.save(options.decisions, job.original.fingerprint(), job.plan.manager.text)
+        result.decisions.save(options.decisions, _identity(job))
     if options.save_stats is not None and result.statistics is not None:
         result.statistics.save(options.save_stats)
     if options.output == STDOUT:

@@ -17,9 +17,11 @@ GOALS = ("speed", "size")
 LEVELS = ("O0", "O1", "O2")
 DEFAULT_LEVEL = "O1"
 REMARK_KINDS = ("all", "passed", "missed", "analysis")
+DRIFTS = ("off", "sqnr", "metric")
+DEFAULT_DRIFT = "sqnr"
 
 # Options whose value may be left out, and what it is then.
-_IMPLIED = {"--remarks": "all", "--drift": "sqnr"}
+_IMPLIED = {"--remarks": "all", "--drift": DEFAULT_DRIFT}
 _ONE_DASH = re.compile(r"-[A-Za-z][A-Za-z0-9]*[a-z-][A-Za-z0-9-]*(=.*)?", re.DOTALL)
 _LEVEL = re.compile(r"--?(O\w+)")
 
@@ -65,7 +67,7 @@ class Options:
     remarks: str | None
     verify_each: bool
     time_passes: bool
-    drift: str | None
+    drift: str
     print_changed: bool
     dump_dir: Path | None
     reproducer: Path | None
@@ -191,7 +193,8 @@ def _add_work(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--data", metavar="DATA", help="a .yaml, .npz, .npy, folder of images, module:function, or `random`"
     )
-    group.add_argument("--goal", choices=GOALS, default="speed", help="what to prefer; default: speed")
+    group.add_argument("--demo", action="store_true", help="optimize the bundled model at -O2 into this folder, or -o")
+    group.add_argument("--goal", choices=GOALS, default="speed", help="what quantization is for; default: speed")
     group.add_argument(
         "--max-drop",
         type=float,
@@ -212,7 +215,6 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_information(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--demo", action="store_true", help="optimize the bundled model at -O2 into this folder, or -o")
     group.add_argument("--list-passes", action="store_true", help="all passes and named pipelines")
     group.add_argument("--list-targets", action="store_true", help="all targets and back ends")
     group.add_argument("--explain", metavar="NAME", help="a pass, pipeline, target, back end or diagnostic code")
@@ -223,11 +225,18 @@ def _add_information(group: argparse._ArgumentGroup) -> None:
 
 def _add_watching(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--remarks", metavar="KIND", help="reasons: passed, missed, analysis, all, or a regular expression of passes"
+        "--remarks",
+        metavar="KIND",
+        help="reasons: all (also without a KIND), passed, missed, analysis, or a regular expression of passes",
     )
     group.add_argument("--verify-each", action="store_true", help="verify the whole model after every pass")
     group.add_argument("--time-passes", action="store_true", help="where the time goes, by pass and rule")
-    group.add_argument("--drift", choices=("sqnr", "metric"), help="how far each pass moves the outputs")
+    group.add_argument(
+        "--drift",
+        choices=DRIFTS,
+        default=DEFAULT_DRIFT,
+        help="what is measured after each pass that changed the model, if there is data; default: sqnr of the outputs",
+    )
     group.add_argument("--print-changed", action="store_true", help="what each pass changed, as a text difference")
     group.add_argument("--dump-dir", type=Path, metavar="DIR", help="write the model after each pass that changed it")
     group.add_argument("--reproducer", type=Path, metavar="DIR", help="on failure, write what is needed to repeat it")

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from pruna_ir import registry
 from pruna_ir.diagnostics import error
-from pruna_ir.emission import Backend, parse_backends, refuse_same_file, unwritable
+from pruna_ir.emission import Backend, parse_backends, refuse_same_file
 from pruna_ir.pipeline.context import data_missing
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.pipeline.pass_base import Need
 from pruna_ir.tools.options import STDOUT, Options
+from pruna_ir.writing import unwritable
 
 if TYPE_CHECKING:
     from pruna_ir.targets import Target

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pruna_ir.analysis.counting import bytes_on_disk
 from pruna_ir.analysis.unmeasured import Unmeasured
-from pruna_ir.emission import Feeds, Staged, unwritable
+from pruna_ir.emission import Feeds, Staged
 from pruna_ir.report.measure import Counts, Latencies, measure_latencies, measure_scores
 from pruna_ir.report.summary import ArtifactFigures, Score, Speedup, StageFigures, Summary
 from pruna_ir.report.table import figures_table, missing_figures, passes_table, remark_counts
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from pruna_ir.tools.plan import Output, Plan
     from pruna_ir.tools.talk import Talk
 
-# Below this speed the result counts as slower than the original: less is noise.
+# Below this speed the result counts as slower than the original, if hardly any round saw it faster: the rest is noise.
 SLOWER = 0.97
 Scores = tuple[Score | Unmeasured, Score | Unmeasured]
 
@@ -44,7 +42,7 @@ class Written:
 
     def session(self, threads: int = 1) -> Session:
         """The file in the runtime that it is for; E003 if that does not run here."""
-        return self.output.backend.session(self.staged.written, threads)
+        return self.staged.emitted.session(threads)
 
 
 def make_summary(
@@ -90,7 +88,7 @@ def _scores(job: Job, item: Written, progress: Progress) -> Scores:
 
 
 def _stage(stage: Stage, drift: Drift | None) -> StageFigures:
-    reason = "not asked for: --drift measures it" if drift is None else drift.reason
+    reason = "not asked for: --drift=off" if drift is None else drift.reason
     missing = Unmeasured(reason or "the pass changed nothing")
     sqnr = missing if stage.sqnr_db is None else stage.sqnr_db
     if drift is None or drift.metric_name is None or stage.metric is None:
@@ -109,7 +107,7 @@ def _artifact(job: Job, item: Written, latencies: Latencies) -> ArtifactFigures:
 def warn_of_losses(summary: Summary, plan: Plan, talk: Talk) -> None:
     """Say loudly what got worse: nothing may be silently worse."""
     before, after, speedup = summary.before, summary.after, summary.speedup
-    if isinstance(speedup, Speedup) and speedup.median < SLOWER:
+    if isinstance(speedup, Speedup) and speedup.median < SLOWER and speedup.high < 1:
         talk.warn(f"the result is slower: {speedup.median:.2f}x ({speedup.low:.2f} to {speedup.high:.2f})")
     if after.bytes > before.bytes:
         talk.warn(f"the result is larger: {after.bytes:,} bytes on disk, the original has {before.bytes:,}")
@@ -148,14 +146,3 @@ def _selected(remark: Remark, wanted: str) -> bool:
     if wanted in REMARK_KINDS:
         return wanted in ("all", remark.kind)
     return re.search(wanted, remark.pass_name) is not None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all; raises C003."""
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pruna-") as scratch:
-            written = Path(scratch) / path.name
-            written.write_text(text, encoding="utf-8")
-            os.replace(written, path)
-    except OSError as failure:
-        raise unwritable(path, failure) from None

@@ -12,6 +12,7 @@ from pruna_ir.instruments.dump import DumpDir, PrintChanged
 from pruna_ir.instruments.reproduce import Reproducer
 from pruna_ir.instruments.timing import Timing
 from pruna_ir.instruments.verify import VerifyEach
+from pruna_ir.tools.options import DEFAULT_DRIFT
 
 if TYPE_CHECKING:
     from pruna_ir.diagnostics import PrunaError
@@ -31,7 +32,7 @@ class Watch:
 
     def __init__(self, plan: Plan, talk: Talk) -> None:
         options = plan.options
-        self.drift = Drift(metric=options.drift == "metric") if options.drift else None
+        self.drift = Drift(metric=options.drift == "metric") if options.drift != "off" else None
         self.timing = Timing() if options.time_passes else None
         self.reproducer = Reproducer(options.reproducer, repeated_arguments(plan)) if options.reproducer else None
         asked: list[Instrument | None] = [
@@ -79,7 +80,7 @@ def repeated_arguments(plan: Plan) -> list[str]:
     arguments += [f"--goal={options.goal}", f"--max-drop={options.max_drop}"]
     if options.verify_each:
         arguments.append("--verify-each")
-    if options.drift:
+    if options.drift != DEFAULT_DRIFT:
         arguments.append(f"--drift={options.drift}")
     return [*arguments, "--debug"] if options.debug else arguments
 

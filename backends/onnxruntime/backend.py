@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pruna_ir.diagnostics import error
-from pruna_ir.emission import Backend, Check, Feeds, outputs_with_nan
+from pruna_ir.emission import Backend, Check, Emitted, Feeds, outputs_with_nan
 from pruna_ir.model.opset import relative_error
 from pruna_ir.runtime.session import Session
 
@@ -34,18 +34,18 @@ class OnnxBackend(Backend):
         """Write the file; above 2 GB the weights go to `<name>.data` beside it."""
         model.save(path)
 
-    def check(self, model: Model, path: Path, samples: Sequence[Feeds]) -> tuple[Check, ...]:
+    def check(self, emitted: Emitted, samples: Sequence[Feeds]) -> tuple[Check, ...]:
         """Load the file both ways and run it next to the model; E002 if they differ, M009 if it does not load."""
         import onnxruntime
 
-        plain, optimized = Session(path, optimize=False), Session(path)
+        path = emitted.path
+        plain, optimized = Session(path, optimize=False), emitted.session()
         loads = Check("loads", f"ONNX Runtime {onnxruntime.__version__}, graph optimizations off and on")
         if not samples:
             return (loads, Check("outputs", "not compared: no inputs are known that the model runs on"))
-        reference = Session(model, optimize=False)
         worst = 0.0
         for feeds in samples:
-            expected = reference.run(feeds)
+            expected = emitted.reference.run(feeds)
             _require_equal(expected, plain.run(feeds), path)
             fast = optimized.run(feeds)
             for outputs in (expected, fast):

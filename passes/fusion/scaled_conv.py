@@ -53,16 +53,16 @@ def absorb(match: Match, node: gs.Node, rewriter: Rewriter) -> None:
     conv: gs.Node = match["conv"]
     weight, bias = match["weight"], match["bias"]
     if weight is not None:
-        rewriter.set_input(conv, 1, _instead_of(conv.inputs[1], weight, rewriter))
+        rewriter.set_input(conv, 1, instead_of(conv.inputs[1], weight, rewriter))
     if has_bias(conv):
-        rewriter.set_input(conv, 2, _instead_of(conv.inputs[2], bias, rewriter))
+        rewriter.set_input(conv, 2, instead_of(conv.inputs[2], bias, rewriter))
     elif bias.any():
         rewriter.set_input(conv, 2, rewriter.constant(f"{conv.inputs[1].name}_bias", bias))
     rewriter.take_over(conv, node.outputs[0])
     rewriter.erase(node)
 
 
-def _instead_of(old: gs.Constant, values: np.ndarray, rewriter: Rewriter) -> gs.Constant:
+def instead_of(old: gs.Constant, values: np.ndarray, rewriter: Rewriter) -> gs.Constant:
     """A new constant, since others may read the old one; it takes the old one's name if none does."""
     if len(old.outputs) == 1 and not rewriter.is_output(old):
         return gs.Constant(old.name, values)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pruna_ir.analysis.accuracy import Evaluator
+from pruna_ir.diagnostics import PrunaError
 from pruna_ir.passes.quantization.regions import Region
 from pruna_ir.runtime.latency import compare
 from pruna_ir.runtime.session import Session
@@ -17,13 +19,18 @@ if TYPE_CHECKING:
 
     from pruna_ir.model import Model
     from pruna_ir.pipeline.context import Context
+    from pruna_ir.targets import Target
 
 Chosen = frozenset[int]
-# A region must win or lose this fraction of the latency to change sides: less is noise.
+NOTHING: Chosen = frozenset()
+# Regions must win this fraction of the latency to change sides: less is noise.
 NOTICEABLE = 0.01
-# Seconds of timing a comparison, and rounds of visits to every region.
+# Seconds of timing a comparison, and rounds of visits to every kind of region at most.
 GUARD_SECONDS = 0.3
 ROUNDS = 2
+# A model is not scored to the end once its drop is this much above what is allowed.
+HOPELESS = 0.1
+NO_WEIGHTS = "it has no weights, and what is around it stays in float"
 
 
 @dataclass
@@ -38,16 +45,18 @@ class Verdict:
 class Guard:
     """Chooses regions by measuring whole models, never by adding up costs of ops: fusion does not add up.
 
-    `build` makes the model with a set of regions quantized.
+    `build` makes the model with a set of regions quantized, `kernels` names what then runs in integers.
     """
 
     baseline: Model
+    target: Target
     regions: Sequence[Region]
     build: Callable[[Chosen], Model]
+    kernels: Callable[[Chosen], frozenset[str]]
     context: Context
     feeds: dict[str, np.ndarray]
-    _speeds: dict[Chosen, float] = field(default_factory=dict)
-    _float_session: Session | None = None
+    _gains: dict[tuple[Chosen, Chosen], float] = field(default_factory=dict)
+    _sessions: dict[Chosen, Session] = field(default_factory=dict)
 
     def choose(self) -> Verdict:
         """The regions to quantize: fast enough first, then accurate enough."""
@@ -56,44 +65,64 @@ class Guard:
         if self._measures_speed:
             chosen = self._fast(chosen, verdict)
         chosen = self._accurate(chosen, verdict)
-        if chosen and self._measures_speed and self._speed(chosen) < 1.0:
-            self._refuse(chosen, verdict, f"with the regions that are accurate it runs at {self._speed(chosen):.2f}x")
-            chosen = frozenset()
+        if chosen and self._measures_speed and (speed := self._gain(NOTHING, chosen)) < 1.0:
+            self._refuse(chosen, verdict, f"with the regions that are accurate it runs at {speed:.2f}x")
+            chosen = NOTHING
         verdict.chosen = sorted(chosen)
         return verdict
 
     @property
     def _measures_speed(self) -> bool:
-        return self.context.goal != "size" and host_kind() in self.context.target.runs_on
+        return self.context.goal != "size" and host_kind() in self.target.runs_on
 
-    def _speed(self, chosen: Chosen) -> float:
-        """Speed next to the float model, in one thread."""
-        if not chosen:
+    def _gain(self, before: Chosen, after: Chosen) -> float:
+        """How much faster the second set of regions is than the first, timed in turn, in one thread."""
+        if self.kernels(before) == self.kernels(after):
             return 1.0
-        if chosen not in self._speeds:
-            if self._float_session is None:
-                self._float_session = Session(self.baseline)
-            candidate = Session(self.build(chosen))
-            self._speeds[chosen] = compare(self._float_session, candidate, self.feeds, seconds=GUARD_SECONDS).speedup
-            self.context.progress("measuring regions", len(self._speeds), 0)
-        return self._speeds[chosen]
+        if (before, after) not in self._gains:
+            self._gains[before, after] = _unless_refused(lambda: self._measured_gain(before, after), 0.0)
+            self.context.progress("measuring regions", len(self._gains), 0)
+        return self._gains[before, after]
+
+    def _measured_gain(self, before: Chosen, after: Chosen) -> float:
+        if before not in self._sessions:
+            self._sessions = {before: self._session(before)}
+        return compare(self._sessions[before], self._session(after), self.feeds, seconds=GUARD_SECONDS).speedup
+
+    def _session(self, chosen: Chosen) -> Session:
+        return Session(self.build(chosen) if chosen else self.baseline)
 
     def _fast(self, everything: Chosen, verdict: Verdict) -> Chosen:
-        """Coordinate descent from all or nothing: move a region to the other side while that is noticeably faster."""
-        chosen = everything if self._speed(everything) > 1.0 else frozenset()
+        """Coordinate descent from all or nothing: move regions to the other side while that is noticeably faster.
+
+        Regions of one kind, as repeated blocks have, move together: what one wins, all win. Each move is timed against
+        where the search stands, not against the float model: of many such figures the best is the luckiest.
+        """
+        kinds = self._kinds()
+        chosen = everything if self._gain(NOTHING, everything) > 1.0 else NOTHING
         for _ in range(ROUNDS):
             before = chosen
-            for index in range(len(self.regions)):
-                moved = chosen ^ {index}
-                if self._speed(moved) > self._speed(chosen) * (1 + NOTICEABLE):
-                    chosen = moved
+            for kind in kinds:
+                if self._gain(chosen, chosen ^ kind) > 1 + NOTICEABLE:
+                    chosen = chosen ^ kind
             if chosen == before:
                 break
-        for index in sorted(everything - chosen):
-            gain = self._speed(chosen | {index}) / self._speed(chosen)
-            verb = "no faster" if gain > 1 - NOTICEABLE else "slower"
-            self._refuse({index}, verdict, f"{verb} in integers (the model runs at {gain:.2f}x of its speed)")
+        for kind in kinds:
+            if kind & chosen:
+                continue
+            gain = self._gain(chosen, chosen | kind)
+            if gain > 1 + NOTICEABLE:
+                chosen |= kind
+            else:
+                alone = self.kernels(chosen | kind) == self.kernels(chosen)
+                self._refuse(kind, verdict, NO_WEIGHTS if alone else _slower(gain))
         return chosen
+
+    def _kinds(self) -> list[Chosen]:
+        kinds: dict[str, Chosen] = {}
+        for index, region in enumerate(self.regions):
+            kinds[region.kind] = kinds.get(region.kind, NOTHING) | {index}
+        return list(kinds.values())
 
     def _accurate(self, chosen: Chosen, verdict: Verdict) -> Chosen:
         """Give regions back, the one that adds most error first, while the score has dropped too far.
@@ -105,23 +134,51 @@ class Guard:
         total = len(chosen)
         while chosen:
             self.context.progress("checking accuracy", total - len(chosen), total)
-            drop = evaluator.drop(self.build(chosen))
+            drop = self._drop(chosen, evaluator)
             if evaluator.acceptable(drop, self.context.max_drop):
                 break
             worst_first = worst_first or self._by_error(chosen, evaluator)
             worst = next(index for index in worst_first if index in chosen)
-            reason = f"with it {evaluator.metric_name} drops by {drop:.1%}; {self.context.max_drop:.1%} are allowed"
-            self._refuse({worst}, verdict, reason)
+            self._refuse(frozenset({worst}), verdict, self._inaccurate(drop, evaluator))
             chosen = chosen - {worst}
         return chosen
+
+    def _drop(self, chosen: Chosen, evaluator: Evaluator) -> float:
+        hopeless = self.context.max_drop + HOPELESS
+        return _unless_refused(lambda: evaluator.drop(self.build(chosen), hopeless), math.inf)
+
+    def _inaccurate(self, drop: float, evaluator: Evaluator) -> str:
+        if math.isinf(drop):
+            return "with it the model does not run, or gives no numbers"
+        return f"with it {evaluator.metric_name} drops by {drop:.1%}; {self.context.max_drop:.1%} are allowed"
 
     def _by_error(self, chosen: Chosen, evaluator: Evaluator) -> list[int]:
         quality: dict[int, float] = {}
         for index in sorted(chosen):
             self.context.progress("measuring each region's error", len(quality), len(chosen))
-            quality[index] = evaluator.compare(self.build(frozenset({index})))[0]
+            quality[index] = self._quality(frozenset({index}), evaluator)
         return sorted(quality, key=lambda index: quality[index])
 
-    def _refuse(self, indices: Chosen | set[int], verdict: Verdict, reason: str) -> None:
+    def _quality(self, chosen: Chosen, evaluator: Evaluator) -> float:
+        return _unless_refused(lambda: evaluator.compare(self.build(chosen))[0], -math.inf)
+
+    def _refuse(self, indices: Chosen, verdict: Verdict, reason: str) -> None:
         for index in sorted(indices):
             verdict.reasons[self.regions[index].name] = reason
+
+
+def _slower(gain: float) -> str:
+    if gain == 0.0:
+        return "the runtime refuses the model with it"
+    verb = "no faster" if gain > 1 - NOTICEABLE else "slower"
+    return f"{verb} in integers (the model runs at {gain:.2f}x of its speed)"
+
+
+def _unless_refused(measure: Callable[[], float], otherwise: float) -> float:
+    """A measurement, or `otherwise` where the runtime does not take the model: its fusions have bugs of their own."""
+    try:
+        return measure()
+    except PrunaError as failure:
+        if failure.diagnostic.code != "M009":
+            raise
+        return otherwise

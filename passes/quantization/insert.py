@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pruna_ir.calibration.scheme import QuantParams, Range, Scheme
-from pruna_ir.passes.quantization.plan import Bounds, Kernel, Plan, weight_axis
+from pruna_ir.calibration.scheme import SMALLEST_RANGE, QuantParams, Range, Scheme
+from pruna_ir.passes.quantization.kernel import Bounds, Kernel, weight_axis
+from pruna_ir.passes.quantization.node_names import NodeNames
+from pruna_ir.passes.quantization.plan import Plan
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.targets import Output, Target
 
@@ -41,7 +43,8 @@ class _Inserter:
         self.position = {id(node): index for index, node in enumerate(graph.nodes)}
         self.writers = {id(kernel.output): kernel for kernel in plan.kernels if kernel.writes_integers}
         self.params: dict[int, QuantParams] = {}
-        self.constants: dict[tuple[str, bytes], gs.Tensor] = {}
+        self.constants: dict[tuple[object, ...], gs.Tensor] = {}
+        self.node_names = NodeNames(graph)
         self.last: list[gs.Node] = []
 
     def run(self) -> None:
@@ -98,11 +101,14 @@ class _Inserter:
         else:
             result = self._pair(before, use.tensor, params)
         for node, index in use.readers:
-            node.inputs[index] = result
-        for index, tensor in enumerate(self.graph.outputs):
-            if tensor is use.tensor and id(tensor) in self.writers:
-                tensor.name, result.name = f"{tensor.name}_float", tensor.name
-                self.graph.outputs[index] = result
+            self.rewriter.set_input(node, index, result)
+        if id(use.tensor) in self.writers and self.rewriter.is_output(use.tensor):
+            self._become_output(use.tensor, result)
+
+    def _become_output(self, tensor: gs.Tensor, result: gs.Tensor) -> None:
+        """Let `result` be the graph output that `tensor` was, under its name."""
+        tensor.name, result.name = self.rewriter.fresh_name(f"{tensor.name}_float"), tensor.name
+        self.graph.outputs[:] = [result if output is tensor else output for output in self.graph.outputs]
 
     def _pair(self, before: gs.Node | None, tensor: gs.Tensor, params: QuantParams) -> gs.Tensor:
         """`tensor` -> QuantizeLinear -> DequantizeLinear, before a node (None: at the end of the graph)."""
@@ -110,11 +116,10 @@ class _Inserter:
         scale, zero_point = self._params_constants(name, params)
         quantized = self.rewriter.variable(f"{name}_quantized", self.target.activations.dtype, tensor.shape)
         result = self.rewriter.variable(f"{name}_dequantized", _FLOAT, tensor.shape)
-        pair = (
-            gs.Node("QuantizeLinear", f"{name}_QuantizeLinear", {}, [tensor, scale, zero_point], [quantized]),
-            gs.Node("DequantizeLinear", f"{name}_DequantizeLinear", {}, [quantized, scale, zero_point], [result]),
-        )
-        for node in pair:
+        for node in (
+            self._node("QuantizeLinear", name, [tensor, scale, zero_point], quantized),
+            self._node("DequantizeLinear", name, [quantized, scale, zero_point], result),
+        ):
             if before is None:
                 self.last.append(node)
             else:
@@ -125,19 +130,20 @@ class _Inserter:
         self, before: gs.Node, tensor: gs.Constant, values: np.ndarray, scheme: Scheme, params: QuantParams
     ) -> gs.Tensor:
         """A constant stored in integers behind a DequantizeLinear; readers with equal parameters share it."""
-        key = (tensor.name, params.scale.tobytes())
+        key = (tensor.name, scheme.dtype, params.axis, params.scale.tobytes(), params.zero_point.tobytes())
         if key in self.constants:
             return self.constants[key]
         name = tensor.name
         stored = self.rewriter.constant(f"{name}_quantized", scheme.quantize(values, params))
         result = self.rewriter.variable(f"{name}_dequantized", _FLOAT, values.shape)
-        attributes = {} if params.axis is None else {"axis": params.axis}
         inputs = [stored, *self._params_constants(name, params)]
-        self.rewriter.insert(
-            gs.Node("DequantizeLinear", f"{result.name}_DequantizeLinear", attributes, inputs, [result]), before
-        )
+        self.rewriter.insert(self._node("DequantizeLinear", result.name, inputs, result, params.axis), before)
         self.constants[key] = result
         return result
+
+    def _node(self, op: str, like: str, inputs: list[gs.Tensor], output: gs.Tensor, axis: int | None = None) -> gs.Node:
+        attributes = {} if axis is None else {"axis": axis}
+        return gs.Node(op, self.node_names.fresh(f"{like}_{op}"), attributes, inputs, [output])
 
     def _params_constants(self, name: str, params: QuantParams) -> list[gs.Constant]:
         scale = self.rewriter.constant(f"{name}_scale", params.scale)
@@ -150,16 +156,22 @@ class _Inserter:
         scheme = weight_scheme(kernel, self.target)
         params = scheme.of_weights(weight.values)
         scale = _useful_scales(params.scale, weight.values, scheme)
-        if row.bias is not None and len(node.inputs) > row.bias and not node.inputs[row.bias].is_empty():
-            bias = node.inputs[row.bias]
-            values = np.broadcast_to(bias.values.astype(np.float64).reshape(-1), scale.shape)
+        if kernel.bias is not None:
+            reader, index = kernel.bias
+            bias = reader.inputs[index]
+            values = np.broadcast_to(bias.values.astype(np.float64).reshape(-1), (kernel.channels,))
             scale = _room_for_bias(scale, activation.scale, values)
-            node.inputs[row.bias] = self._bias(node, bias, values, (activation.scale * scale).astype(np.float32))
-        node.inputs[row.weight] = self._constant(node, weight, weight.values, scheme, replace(params, scale=scale))
+            self.rewriter.set_input(reader, index, self._bias(reader, bias, values, activation.scale * scale))
+        stored = self._constant(node, weight, weight.values, scheme, replace(params, scale=scale))
+        self.rewriter.set_input(node, row.weight, stored)
 
     def _bias(self, before: gs.Node, bias: gs.Constant, values: np.ndarray, scale: np.ndarray) -> gs.Tensor:
-        scheme = Scheme(np.dtype(self.target.bias_dtype), symmetric=True, axis=0)
-        return self._constant(before, bias, values, scheme, QuantParams(scale, np.zeros(scale.shape, scheme.dtype), 0))
+        """`values` (a number for each channel) in units of `scale`, a scalar or as many."""
+        scheme = Scheme(np.dtype(self.target.bias_dtype), symmetric=True, axis=0 if scale.ndim else None)
+        zero_point = np.zeros(scale.shape, scheme.dtype)
+        return self._constant(
+            before, bias, values, scheme, QuantParams(scale.astype(np.float32), zero_point, scheme.axis)
+        )
 
 
 def _readers(tensor: gs.Tensor) -> list[tuple[gs.Node, int]]:
@@ -187,21 +199,38 @@ def _union(inputs: Sequence[QuantParams], scheme: Scheme) -> QuantParams:
 def fit(scheme: Scheme, found: Range, bounds: Bounds) -> QuantParams:
     """Scale and zero point for a range within the bounds of an absorbed activation function.
 
-    The largest representable value must not pass the bound by even a rounding error, or the runtime keeps the Clip
-    and the kernel in float.
+    No representable value may pass a bound by even a rounding error: it would be a value that the function never
+    gives, and the runtime would keep a Clip in float that another tool has left in the graph.
     """
     low, high = max(float(found.minimum), bounds.low), min(float(found.maximum), bounds.high)
+    if high - low < SMALLEST_RANGE:  # only zeros were seen: any range within the bounds
+        low, high = max(-1.0, bounds.low), min(1.0, bounds.high)
     params = scheme.quantization(Range(low, high))
-    while _exceeds(scheme, params, bounds):
-        params = replace(params, scale=np.nextafter(params.scale, np.float32(0)))
-    return params
+    if not _exceeds(scheme, params, bounds):
+        return params
+    middle = int(params.zero_point)
+    zero_points = [at for at in (middle, middle - 1, middle + 1) if scheme.lowest <= at <= scheme.highest]
+    return max((_within(scheme, at, params, bounds) for at in zero_points), key=lambda fitted: float(fitted.scale))
+
+
+def _within(scheme: Scheme, zero_point: int, params: QuantParams, bounds: Bounds) -> QuantParams:
+    """The largest scale up to that of `params` with which no value at this zero point passes a bound."""
+    scale = float(params.scale)
+    if zero_point < scheme.highest:
+        scale = min(scale, bounds.high / (scheme.highest - zero_point))
+    if zero_point > scheme.lowest:
+        scale = min(scale, -bounds.low / (zero_point - scheme.lowest))
+    fitted = replace(params, scale=np.array(scale, np.float32), zero_point=np.array(zero_point, scheme.dtype))
+    while _exceeds(scheme, fitted, bounds):  # by the rounding of the scale
+        fitted = replace(fitted, scale=np.nextafter(fitted.scale, np.float32(0)))
+    return fitted
 
 
 def _exceeds(scheme: Scheme, params: QuantParams, bounds: Bounds) -> bool:
     zero_point = np.float32(params.zero_point)
     top = (np.float32(scheme.highest) - zero_point) * params.scale
     bottom = (np.float32(scheme.lowest) - zero_point) * params.scale
-    return bool(top > np.float32(bounds.high) or (bottom < np.float32(bounds.low) and bounds.low < 0))
+    return bool(top > np.float32(bounds.high) or bottom < np.float32(bounds.low))
 
 
 def _useful_scales(scale: np.ndarray, weights: np.ndarray, scheme: Scheme) -> np.ndarray:
@@ -215,6 +244,7 @@ def _useful_scales(scale: np.ndarray, weights: np.ndarray, scheme: Scheme) -> np
 
 def _room_for_bias(scale: np.ndarray, activation: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """Weight scales, widened where a bias in units of (activation scale * weight scale) would overflow 32 bits."""
-    needed = np.abs(bias) / (_INT32_MAX * 0.999) / np.float64(activation)
+    largest = np.abs(bias) if scale.ndim else np.abs(bias).max()
+    needed = largest / (_INT32_MAX * 0.999) / np.float64(activation)
     widened: np.ndarray = np.maximum(scale, needed).astype(np.float32)
     return widened

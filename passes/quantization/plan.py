@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,48 +9,10 @@ from functools import cached_property
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir.passes.quantization.kernel import Kernel, kernel_of, row_of
+from pruna_ir.passes.quantization.obstacles import obstacle
 from pruna_ir.remarks import Reason
-from pruna_ir.targets import OpRow, Output, Target
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """The interval that an absorbed activation function clips to."""
-
-    low: float = -math.inf
-    high: float = math.inf
-
-
-@dataclass
-class Kernel:
-    """A node that will run in integers. `output` is what it writes once its activation function is absorbed."""
-
-    node: gs.Node
-    row: OpRow
-    output: gs.Tensor
-    absorbed: gs.Node | None = None
-    bounds: Bounds = Bounds()
-    writes_integers: bool = True
-
-    @property
-    def key(self) -> str:
-        """The kernel's name in decision logs and remarks: it survives cloning and renumbering."""
-        return str(self.node.outputs[0].name)
-
-    @property
-    def weight(self) -> gs.Constant | None:
-        """The constant weight, if the op has one."""
-        index = self.row.weight
-        if index is None or len(self.node.inputs) <= index:
-            return None
-        tensor = self.node.inputs[index]
-        return tensor if isinstance(tensor, gs.Constant) else None
-
-    def activations(self) -> list[tuple[int, gs.Tensor]]:
-        """The inputs that carry Q/DQ as activations, with their positions."""
-        chosen = range(len(self.node.inputs)) if self.row.inputs is None else self.row.inputs
-        weight = self.row.weight if self.weight is not None else None
-        return [(i, self.node.inputs[i]) for i in chosen if i != weight and i < len(self.node.inputs)]
+from pruna_ir.targets import Output, Target
 
 
 @dataclass
@@ -92,77 +53,46 @@ def make_plan(graph: gs.Graph, target: Target, allowed: Collection[str] | None =
     outputs = {id(tensor) for tensor in graph.outputs}
     nodes = {id(node) for node in graph.nodes}
     for node in graph.nodes:
-        row = target.ops.get(node.op)
-        if row is None or not node.outputs:
+        row = row_of(node, target)
+        if row is None or not node.outputs or _counts(node.outputs[0]):
             continue
-        kernel = _kernel(node, row, outputs)
+        kernel = kernel_of(node, row, outputs, nodes)
         if allowed is not None and kernel.key not in allowed:
             continue
-        reason = _obstacle(kernel, integer)
-        if any(id(reader) not in nodes for reader in kernel.output.outputs):
-            reason = Reason("a sub-graph reads `{}`", kernel.output.name)
+        reason = obstacle(kernel, nodes) or _lonely(kernel, integer)
         if reason is not None:
             plan.refused.append((node, reason))
             continue
         plan.kernels.append(kernel)
         integer.add(id(kernel.output))
-    _drop_tails(plan)
+    _drop_tails(plan, {op for row in target.ops.values() for op in row.absorbs})
     return plan
 
 
-def _kernel(node: gs.Node, row: OpRow, outputs: set[int]) -> Kernel:
-    written = node.outputs[0]
-    if row.absorbs and len(written.outputs) == 1 and id(written) not in outputs:
-        reader = written.outputs[0]
-        bounds = clip_bounds(reader) if reader.op in row.absorbs else None
-        if bounds is not None:
-            return Kernel(node, row, reader.outputs[0], reader, bounds)
-    return Kernel(node, row, written)
+def bodies_with_kernels(graph: gs.Graph, target: Target) -> list[gs.Node]:
+    """The control-flow nodes whose sub-graphs hold ops with weights that the target has integer kernels for."""
+
+    def weighted(node: gs.Node) -> bool:
+        row = row_of(node, target)
+        return row is not None and row.weight is not None
+
+    bodies = ((node, body) for node in graph.nodes for body in node.subgraphs(recursive=True))
+    return list({id(node): node for node, body in bodies if any(map(weighted, body.nodes))}.values())
 
 
-def clip_bounds(node: gs.Node) -> Bounds | None:
-    """The interval of a Relu or Clip; None if it is not constant or leaves out zero, which quantized ranges hold."""
-    if node.op == "Relu":
-        return Bounds(low=0.0)
-    limits = [-math.inf, math.inf]
-    for position, tensor in enumerate(node.inputs[1:3]):
-        if tensor.is_empty():
-            continue
-        if not isinstance(tensor, gs.Constant):
-            return None
-        limits[position] = float(np.asarray(tensor.values).reshape(()))
-    return Bounds(*limits) if limits[0] <= 0.0 <= limits[1] else None
+def _counts(tensor: gs.Tensor) -> bool:
+    """Whether the tensor holds integers or truth values, as computed shapes do: nothing that could be quantized."""
+    return isinstance(tensor.dtype, np.dtype | type) and np.dtype(tensor.dtype).kind in "iub"
 
 
-def weight_axis(node: gs.Node, row: OpRow, rank: int) -> int:
-    """The axis of a weight along which its op's output channels lie."""
-    transposed = row.transposed_by is not None and node.attrs.get(row.transposed_by, 0)
-    return 0 if transposed else row.weight_axis % rank
-
-
-def _obstacle(kernel: Kernel, integer: set[int]) -> Reason | None:
-    """Why a node cannot be an integer kernel, given which tensors integer kernels have written before it."""
-    node, row = kernel.node, kernel.row
-    for tensor in [*(tensor for _, tensor in kernel.activations()), node.outputs[0]]:
-        if tensor.dtype != np.float32:
-            return Reason("`{}` is {}, not float32", tensor.name, tensor.dtype)
-    for attribute, wanted in row.requires.items():
-        found = node.attrs.get(attribute, wanted)
-        if found != wanted:
-            return Reason("the integer kernel needs {}={}, not {}", attribute, wanted, found)
-    if row.weight is not None and kernel.weight is None and row.weight not in (row.inputs or ()):
-        return Reason("its weight `{}` is not a constant", node.inputs[row.weight].name)
-    if kernel.weight is not None and len(kernel.weight.shape) < 2:
-        return Reason("its weight `{}` is a vector", kernel.weight.name)
-    bias = node.inputs[row.bias] if row.bias is not None and len(node.inputs) > row.bias else None
-    if bias is not None and not bias.is_empty() and not isinstance(bias, gs.Constant):
-        return Reason("its bias `{}` is not a constant", bias.name)
+def _lonely(kernel: Kernel, integer: Collection[int]) -> Reason | None:
+    """Why it does not pay to quantize a node, given which tensors integer kernels have written before it."""
     if kernel.weight is None and not any(id(tensor) in integer for _, tensor in kernel.activations()):
         return Reason("it has no weights and nothing before it runs in integers")
     return None
 
 
-def _drop_tails(plan: Plan) -> None:
+def _drop_tails(plan: Plan, activations: Collection[str]) -> None:
     """Drop kernels without weights that no kernel reads, from the end backwards, and integer outputs nobody needs."""
     read: set[int] = set()
     kept: list[Kernel] = []
@@ -171,9 +101,21 @@ def _drop_tails(plan: Plan) -> None:
         if kernel.weight is None and not wanted:
             plan.refused.append((kernel.node, Reason("it has no weights and nothing after it runs in integers")))
             continue
-        kernel.writes_integers = wanted or kernel.row.output is not Output.OPTIONAL
-        if not wanted and not kernel.writes_integers:
+        optional = kernel.row.output is Output.OPTIONAL
+        kernel.writes_integers = wanted or not optional or _must_write_integers(kernel, activations)
+        if not kernel.writes_integers:
             kernel.output, kernel.absorbed = kernel.node.outputs[0], None
         kept.append(kernel)
         read.update(id(tensor) for _, tensor in kernel.activations())
     plan.kernels = kept[::-1]
+
+
+def _must_write_integers(kernel: Kernel, activations: Collection[str]) -> bool:
+    """Whether an activation function comes next, and other ops after it.
+
+    ONNX Runtime looks for the QuantizeLinear of such a kernel behind the function, and for a kernel that writes float
+    right behind it; where the one is missing and the other does not apply, the kernel stays in float.
+    """
+    if kernel.absorbed is not None:
+        return bool(kernel.output.outputs)
+    return any(reader.op in activations for reader in kernel.output.outputs)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import onnx_graphsurgeon as gs
 
 from pruna_ir import registry
 from pruna_ir.calibration import Statistics, collect, fingerprints
 from pruna_ir.calibration.ranges import parse_method, solve
 from pruna_ir.calibration.scheme import Range
 from pruna_ir.model.invariants import node_name
-from pruna_ir.passes.quantization.guard import Chosen, Guard
+from pruna_ir.passes.quantization.guard import NO_WEIGHTS, Chosen, Guard
 from pruna_ir.passes.quantization.insert import insert_qdq
-from pruna_ir.passes.quantization.plan import Plan, make_plan
+from pruna_ir.passes.quantization.obstacles import unfit_for
+from pruna_ir.passes.quantization.plan import Plan, bodies_with_kernels, make_plan
 from pruna_ir.passes.quantization.regions import Region, split
 from pruna_ir.pipeline.options import option
 from pruna_ir.pipeline.pass_base import Effect, Need, Pass, PassResult
 from pruna_ir.pipeline.selection import check_patterns, select
-from pruna_ir.remarks import RemarkKind
+from pruna_ir.remarks import Reason, Remark, RemarkKind
 
 if TYPE_CHECKING:
     from pruna_ir.model import Model
@@ -55,46 +58,62 @@ class Quantize(Pass):
         parse_method(self.ranges)
         target = registry.target(self.target) if self.target else context.target
         result = PassResult()
-        plan = self._plan(model, target, result)
+        result.remarks += [
+            self._stays(node, Reason("sub-graphs do")) for node in bodies_with_kernels(model.graph, target)
+        ]
+        plan = self._without_excluded(model, target, self._plan(model, target, None, result), result)
         if not plan.kernels:
             return result
-        ranges = self._calibrate(model, plan, target, context)
+        statistics = self._calibrate(model, plan.calibrated(), context)
+        unfit = {kernel.key: reason for kernel in plan.kernels if (reason := unfit_for(kernel, statistics)) is not None}
+        plan = self._without(model, target, plan, unfit, result)
+        ranges = {name: solve(statistics[name], target.activations, self.ranges) for name in plan.calibrated()}
         regions = split(plan)
         chosen = self._choose(model, target, regions, ranges, context, result)
-        kernels = keys(regions, chosen)
-        if not kernels:
-            return result
-        apply(model, target, kernels, ranges)
-        result.count("integer kernels", len(kernels))
-        for index in sorted(chosen):
-            count = len(regions[index].kernels)
-            result.remarks.append(
-                self.remark(RemarkKind.PASSED, "", "region {}: {} kernels run in integers", regions[index].name, count)
-            )
+        kernels = apply(model, target, keys(regions, chosen), ranges)
+        if kernels:
+            result.count("integer kernels", len(kernels))
+        result.remarks += [self._outcome(regions[index], kernels) for index in sorted(chosen)]
         return result
 
-    def _plan(self, model: Model, target: Target, result: PassResult) -> Plan:
-        check_patterns(model.graph.nodes, self.exclude, self.name)
-        excluded = {id(node) for node in select(model.graph.nodes, self.exclude)}
-        full = make_plan(model.graph, target)
-        allowed = {kernel.key for kernel in full.kernels if id(kernel.node) not in excluded}
-        plan = make_plan(model.graph, target, allowed) if excluded else full
-        for node, reason in full.refused:
-            result.remarks.append(self.remark(RemarkKind.MISSED, node_name(node), "stays in float: {}", reason))
-        for node in model.graph.nodes:
-            if id(node) in excluded:
-                result.remarks.append(self.remark(RemarkKind.MISSED, node_name(node), "stays in float: excluded"))
+    def _outcome(self, region: Region, kernels: set[str]) -> Remark:
+        count = len(kernels.intersection(region.kernels))
+        if not count:
+            return self.remark(RemarkKind.MISSED, "", "region {} stays in float: {}", region.name, NO_WEIGHTS)
+        return self.remark(RemarkKind.PASSED, "", "region {}: {} kernels run in integers", region.name, count)
+
+    def _plan(self, model: Model, target: Target, allowed: Collection[str] | None, result: PassResult) -> Plan:
+        plan = make_plan(model.graph, target, allowed)
+        for node, reason in plan.refused:
+            result.remarks.append(self._stays(node, reason))
         return plan
 
-    def _calibrate(self, model: Model, plan: Plan, target: Target, context: Context) -> dict[str, Range]:
-        names = plan.calibrated()
+    def _without_excluded(self, model: Model, target: Target, plan: Plan, result: PassResult) -> Plan:
+        check_patterns(model.graph.nodes, self.exclude, self.name)
+        excluded = {id(node) for node in select(model.graph.nodes, self.exclude)}
+        reasons = {kernel.key: Reason("excluded") for kernel in plan.kernels if id(kernel.node) in excluded}
+        return self._without(model, target, plan, reasons, result)
+
+    def _without(
+        self, model: Model, target: Target, plan: Plan, unwanted: Mapping[str, Reason], result: PassResult
+    ) -> Plan:
+        """A plan without some kernels, given with their reasons, and without those that only made sense with them."""
+        if not unwanted:
+            return plan
+        result.remarks += [self._stays(k.node, unwanted[k.key]) for k in plan.kernels if k.key in unwanted]
+        return self._plan(model, target, {kernel.key for kernel in plan.kernels} - unwanted.keys(), result)
+
+    def _stays(self, node: gs.Node, reason: Reason) -> Remark:
+        return self.remark(RemarkKind.MISSED, node_name(node), "stays in float: {}", reason)
+
+    def _calibrate(self, model: Model, names: list[str], context: Context) -> Statistics:
         if context.statistics is not None:
             statistics = context.statistics.for_model(fingerprints(model.to_proto()))
             statistics.require(names)
         else:
             statistics = self._collect(model, names, context)
         context.collected = statistics
-        return {name: solve(statistics[name], target.activations, self.ranges) for name in names}
+        return statistics
 
     def _collect(self, model: Model, names: list[str], context: Context) -> Statistics:
         calibration = context.require_data(self.name).require("calibration").head(self.samples)
@@ -115,7 +134,7 @@ class Quantize(Pass):
         context: Context,
         result: PassResult,
     ) -> Chosen:
-        if not self.guard:
+        if not self.guard or not regions:
             return frozenset(range(len(regions)))
 
         def build(chosen: Chosen) -> Model:
@@ -123,8 +142,12 @@ class Quantize(Pass):
             apply(candidate, target, keys(regions, chosen), ranges)
             return candidate
 
+        def effective(chosen: Chosen) -> frozenset[str]:
+            plan = make_plan(model.graph, target, keys(regions, chosen))
+            return frozenset(kernel.key for kernel in plan.kernels)
+
         feeds = next(iter(context.require_data(self.name).require("calibration").head(1).batches(1))).feeds
-        guard = Guard(model, regions, build, context, feeds)
+        guard = Guard(model, target, regions, build, effective, context, feeds)
         verdict = context.decisions.decide(f"{self} regions", lambda: asdict(guard.choose()))
         for region, reason in verdict["reasons"].items():
             result.remarks.append(self.remark(RemarkKind.MISSED, "", "region {} stays in float: {}", region, reason))
@@ -136,6 +159,9 @@ def keys(regions: list[Region], chosen: Chosen) -> set[str]:
     return {key for index in chosen for key in regions[index].kernels}
 
 
-def apply(model: Model, target: Target, kernels: set[str], ranges: Mapping[str, Range]) -> None:
-    """Make these kernels of `model` run in integers."""
-    insert_qdq(model.graph, make_plan(model.graph, target, kernels), target, ranges)
+def apply(model: Model, target: Target, allowed: Collection[str], ranges: Mapping[str, Range]) -> set[str]:
+    """Make these kernels of `model` run in integers; returns those that do: some make no sense without others."""
+    plan = make_plan(model.graph, target, allowed)
+    kernels = {kernel.key for kernel in plan.kernels}
+    insert_qdq(model.graph, plan, target, ranges)
+    return kernels

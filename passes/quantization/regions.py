@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from pruna_ir.passes.quantization.plan import Kernel, Plan
+from pruna_ir.passes.quantization.kernel import Kernel
+from pruna_ir.passes.quantization.plan import Plan
 from pruna_ir.targets import Output
 
-_Size = tuple[int | str | None, ...]
+_Size = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
 class Region:
-    """Connected kernels at one spatial resolution: inside, integers flow without conversions."""
+    """Connected kernels at one spatial resolution: inside, integers flow without conversions.
+
+    Regions of one `kind` hold the same ops on tensors of the same shapes.
+    """
 
     name: str
     kernels: tuple[str, ...]
+    kind: str
 
 
 def split(plan: Plan) -> list[Region]:
@@ -44,7 +50,8 @@ def split(plan: Plan) -> list[Region]:
 def _region(kernels: list[Kernel], plan: Plan) -> Region:
     size = "x".join(str(dim) for dim in _spatial(kernels[0].output)) or "flat"
     place = "outputs" if _ends(kernels[0], plan) else "from"
-    return Region(f"{size} {place} `{kernels[0].key}`", tuple(kernel.key for kernel in kernels))
+    kind = " ".join(sorted(f"{kernel.node.op}{_known(kernel.output.shape)}" for kernel in kernels))
+    return Region(f"{size} {place} `{kernels[0].key}`", tuple(kernel.key for kernel in kernels), f"{place} {kind}")
 
 
 def _ends(kernel: Kernel, plan: Plan) -> bool:
@@ -56,12 +63,18 @@ def _is_constant(tensor: gs.Tensor) -> bool:
 
 
 def _spatial(tensor: gs.Tensor) -> _Size:
-    shape = tuple(tensor.shape or ())
+    shape = _known(tensor.shape)
     return shape[2:] if len(shape) > 2 else ()
+
+
+def _known(shape: Sequence[int | str | None] | None) -> _Size:
+    """A shape with `?` for each dimension that is not a number: exporters name equal ones differently."""
+    return tuple(dim if isinstance(dim, int) else "?" for dim in shape or ())
 
 
 def _root(group: dict[int, int], index: int) -> int:
     while group[index] != index:
+        group[index] = group[group[index]]  # halves the path: long chains stay cheap
         index = group[index]
     return index
 

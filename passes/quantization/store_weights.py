@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,7 +12,8 @@ import onnx_graphsurgeon as gs
 
 from pruna_ir.analysis.accuracy import Evaluator
 from pruna_ir.calibration.scheme import Scheme
-from pruna_ir.passes.quantization.plan import weight_axis
+from pruna_ir.passes.quantization.kernel import row_of, weight_axis
+from pruna_ir.passes.quantization.node_names import NodeNames
 from pruna_ir.pipeline.options import option
 from pruna_ir.pipeline.pass_base import Effect, Pass, PassResult
 from pruna_ir.pipeline.rewriter import Rewriter
@@ -20,11 +23,11 @@ from pruna_ir.remarks import RemarkKind
 if TYPE_CHECKING:
     from pruna_ir.model import Model
     from pruna_ir.pipeline.context import Context
-    from pruna_ir.targets import OpRow, Target
+    from pruna_ir.targets import Target
 
 _FLOAT = np.dtype(np.float32)
-# Fractions of the wanted share that the guard tries in turn.
-FRACTIONS = (1.0, 0.95, 0.9, 0.8, 0.6, 0.3)
+# Fractions of the wanted share that the guard chooses from, where all of it is too much.
+FRACTIONS = (0.95, 0.9, 0.8, 0.6, 0.3)
 
 
 @dataclass(frozen=True)
@@ -70,54 +73,65 @@ class StoreWeights(Pass):
         return result
 
     def _accurate_share(self, model: Model, context: Context) -> float:
-        """The largest share, among a few fractions of the wanted one, that keeps the score."""
+        """The largest share, among a few fractions of the wanted one, that keeps the score: found by bisection."""
         evaluator = Evaluator(context.require_data(self.name), context.reference)
-        for step, fraction in enumerate(FRACTIONS):
+        tried: dict[int, bool] = {}
+
+        def keeps_the_score(share: float) -> bool:
             candidate = model.clone()
-            if not self._store_all(candidate, context.target, fraction * self.share):
-                return self.share  # there is nothing to store
-            context.progress("checking stored weights", step + 1, len(FRACTIONS))
-            if evaluator.acceptable(evaluator.drop(candidate), context.max_drop):
-                return fraction * self.share
-        return 0.0
+            stored = self._store_all(candidate, context.target, share)
+            if stored not in tried:  # the largest so many weights: another share of them can be the same ones
+                context.progress("checking stored weights", len(tried), len(FRACTIONS))
+                tried[stored] = not stored or evaluator.acceptable(evaluator.drop(candidate), context.max_drop)
+            return tried[stored]
+
+        if keeps_the_score(self.share):
+            return self.share
+        return self.share * _largest_accepted(FRACTIONS, lambda fraction: keeps_the_score(fraction * self.share))
 
     def _store_all(self, model: Model, target: Target, share: float) -> int:
         """Store the largest weights until `share` of the bytes is reached; how many that were."""
         excluded = {id(node) for node in select(model.graph.nodes, self.exclude)}
-        found = [(node, weight) for node in model.graph.nodes if (weight := _float_weight(node, target)) is not None]
-        chosen = _largest([weight for _, (weight, _) in found], share)
-        rewriter = Rewriter(model.graph)
+        found = _storable(model.graph, target, excluded)
+        chosen = _largest([use.weight for use in found], share)
+        rewriter, names = Rewriter(model.graph), NodeNames(model.graph)
         stored: dict[tuple[int, int], gs.Tensor] = {}
-        for node, (weight, row) in found:
-            if id(node) not in excluded and id(weight) in chosen:
-                self._store(node, (weight, row), rewriter, stored)
+        for use in found:
+            if id(use.weight) in chosen:
+                key = (id(use.weight), use.axis)
+                if key not in stored:
+                    stored[key] = _decompress(use, rewriter, names)
+                rewriter.set_input(use.node, use.position, stored[key])
         rewriter.commit()
-        return len(stored)
-
-    @staticmethod
-    def _store(
-        node: gs.Node,
-        found: tuple[gs.Constant, OpRow],
-        rewriter: Rewriter,
-        stored: dict[tuple[int, int], gs.Tensor],
-    ) -> None:
-        weight, row = found
-        axis = weight_axis(node, row, len(weight.shape))
-        assert row.weight is not None
-        if (id(weight), axis) not in stored:
-            scheme = Scheme(np.dtype(np.int8), symmetric=True, axis=axis, narrow=True)
-            stored[id(weight), axis] = _decompress(node, weight, scheme, rewriter)
-        node.inputs[row.weight] = stored[id(weight), axis]
+        return len(chosen)
 
 
-def _float_weight(node: gs.Node, target: Target) -> tuple[gs.Constant, OpRow] | None:
-    row = target.ops.get(node.op)
+@dataclass(frozen=True)
+class _Use:
+    """A node that reads a float weight at an input position, with its output channels along an axis."""
+
+    node: gs.Node
+    position: int
+    weight: gs.Constant
+    axis: int
+
+
+def _storable(graph: gs.Graph, target: Target, excluded: Collection[int]) -> list[_Use]:
+    """The uses of weights of which nobody needs the float form: not the output, another op or a sub-graph."""
+    uses = [use for node in graph.nodes if id(node) not in excluded and (use := _use(node, target)) is not None]
+    counts = Counter(id(use.weight) for use in uses)
+    outputs = {id(tensor) for tensor in graph.outputs}
+    return [use for use in uses if len(use.weight.outputs) == counts[id(use.weight)] and id(use.weight) not in outputs]
+
+
+def _use(node: gs.Node, target: Target) -> _Use | None:
+    row = row_of(node, target)
     if row is None or row.weight is None or len(node.inputs) <= row.weight:
         return None
     weight = node.inputs[row.weight]
     if not isinstance(weight, gs.Constant) or weight.dtype != _FLOAT or len(weight.shape) < 2:
         return None
-    return weight, row
+    return _Use(node, row.weight, weight, weight_axis(node, row, len(weight.shape))) if weight.values.size else None
 
 
 def _largest(weights: list[gs.Constant], share: float) -> set[int]:
@@ -137,14 +151,27 @@ def _largest(weights: list[gs.Constant], share: float) -> set[int]:
     return chosen
 
 
-def _decompress(before: gs.Node, weight: gs.Constant, scheme: Scheme, rewriter: Rewriter) -> gs.Tensor:
-    """`weight` as integers -> Cast -> Mul by the scale of each channel."""
-    params = scheme.of_weights(weight.values)
-    name, shape = weight.name, list(weight.shape)
-    integers = rewriter.constant(f"{name}_stored", scheme.quantize(weight.values, params))
+def _largest_accepted(fractions: Sequence[float], accepts: Callable[[float], bool]) -> float:
+    """The first of the descending fractions that is accepted, taking it that all after one that is are too; else 0."""
+    first, last = 0, len(fractions)
+    while first < last:
+        middle = (first + last) // 2
+        if accepts(fractions[middle]):
+            last = middle
+        else:
+            first = middle + 1
+    return fractions[first] if first < len(fractions) else 0.0
+
+
+def _decompress(use: _Use, rewriter: Rewriter, names: NodeNames) -> gs.Tensor:
+    """The weight as integers -> Cast -> Mul by the scale of each channel."""
+    name, shape, values = use.weight.name, list(use.weight.shape), use.weight.values
+    scheme = Scheme(np.dtype(np.int8), symmetric=True, axis=use.axis, narrow=True)
+    params = scheme.of_weights(values)
+    integers = rewriter.constant(f"{name}_stored", scheme.quantize(values, params))
     scale = rewriter.constant(f"{name}_scale", params.broadcast(len(shape))[0])
     cast = rewriter.variable(f"{name}_cast", _FLOAT, shape)
     result = rewriter.variable(f"{name}_restored", _FLOAT, shape)
-    rewriter.insert(gs.Node("Cast", f"{name}_Cast", {"to": 1}, [integers], [cast]), before)
-    rewriter.insert(gs.Node("Mul", f"{name}_Mul", {}, [cast, scale], [result]), before)
+    rewriter.insert(gs.Node("Cast", names.fresh(f"{name}_Cast"), {"to": 1}, [integers], [cast]), use.node)
+    rewriter.insert(gs.Node("Mul", names.fresh(f"{name}_Mul"), {}, [cast, scale], [result]), use.node)
     return result

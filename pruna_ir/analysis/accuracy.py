@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pruna_ir.data.agreement import Agreement
-from pruna_ir.data.metrics import Metric, evaluate, trim
+from pruna_ir.data.metrics import Metric, Run, evaluate, trim
+from pruna_ir.diagnostics import PrunaError
 from pruna_ir.runtime.session import Session
 
 if TYPE_CHECKING:
@@ -22,6 +24,17 @@ SCORED_SAMPLES = 512
 COMPARED_SAMPLES = 32
 # Models with a free batch dimension are scored in batches of this size.
 BATCH = 16
+# A hopeless model is not run on more than this share of the samples, which must be so many at least.
+GLANCE = 0.25
+GLANCED_SAMPLES = 32
+
+
+class _HopelessError(Exception):
+    """Ends the scoring of a model that has lost too much on the first samples: `drop` is how much."""
+
+    def __init__(self, drop: float) -> None:
+        super().__init__(drop)
+        self.drop = drop
 
 
 @dataclass
@@ -37,6 +50,7 @@ class Evaluator:
     _metrics: list[Metric] = field(default_factory=list)
     _expected: list[dict[str, np.ndarray]] = field(default_factory=list)
     _reference_score: float | None = None
+    _glanced: float | None = None
 
     def __post_init__(self) -> None:
         room = SCORED_SAMPLES
@@ -52,6 +66,9 @@ class Evaluator:
         metric = self.data.metric()
         if metric is not None and (split.labelled or not metric.needs_labels):
             return metric
+        return self._agreement()
+
+    def _agreement(self) -> Agreement:
         return Agreement(Session(self.reference, threads=_threads()).run)
 
     @property
@@ -61,26 +78,61 @@ class Evaluator:
 
     @property
     def reference_score(self) -> float:
-        """The reference's own score."""
+        """The reference's own score.
+
+        Where its metric is zero, and so could not fall, agreement takes its place: the labels are not the model's.
+        """
         if self._reference_score is None:
-            self._reference_score = self.score(self.reference)
+            self._reference_score = self._score(self.reference, self._remember)
+            if self._reference_score == 0.0 and self._metrics[0].higher_is_better and not self._agrees:
+                self._metrics = [self._agreement() for _ in self._splits]
+                self._reference_score = self._score(self.reference, self._remember)
         return self._reference_score
+
+    @property
+    def _agrees(self) -> bool:
+        return isinstance(self._metrics[0], Agreement)
 
     def score(self, model: Model) -> float:
         """The score of a model, weighted over the splits by their numbers of samples."""
-        run = Session(model, threads=_threads()).run
-        total = weight = 0.0
-        for split, metric in zip(self._splits, self._metrics, strict=True):
-            size = float(split.size or 1)
-            total += size * evaluate(run, split, metric, BATCH)
-            weight += size
-        return total / weight
+        return self._score(model)
 
-    def drop(self, model: Model) -> float:
-        """The relative loss of score against the reference; negative for a gain."""
-        before, after = self.reference_score, self.score(model)
+    def drop(self, model: Model, hopeless: float = math.inf) -> float:
+        """The relative loss of score against the reference; negative for a gain, infinite if the score is NaN.
+
+        Once the first quarter of the samples shows a drop of more than `hopeless`, the drop there is the answer.
+        """
+        before = self.reference_score
+
+        def glance(score: float) -> None:
+            if self._glanced is not None and (drop := self._loss(self._glanced, score)) > hopeless:
+                raise _HopelessError(drop)
+
+        try:
+            return self._loss(before, self._score(model, glance if math.isfinite(hopeless) else None))
+        except _HopelessError as stopped:
+            return stopped.drop
+
+    def _loss(self, before: float, after: float) -> float:
+        if math.isnan(after):
+            return math.inf
         loss = before - after if self._metrics[0].higher_is_better else after - before
         return loss / abs(before) if before else float(loss > 0)
+
+    def _remember(self, score: float) -> None:
+        self._glanced = score
+
+    def _score(self, model: Model, glance: Callable[[float], None] | None = None) -> float:
+        """The score; `glance` is told that of the first quarter of the first split, where it has one."""
+        run: Run = Session(model, threads=_threads()).run
+        total = weight = 0.0
+        for split, metric in zip(self._splits, self._metrics, strict=True):
+            watched = _watched(run, split, metric, glance) if glance is not None else run
+            size = float(split.size or 1)
+            total += size * evaluate(watched, split, metric, BATCH)
+            weight += size
+            glance = None
+        return total / weight
 
     def acceptable(self, drop: float, max_drop: float) -> bool:
         """Whether a drop is allowed: below the limit, or no more than one sample that changed sides.
@@ -114,6 +166,32 @@ class Evaluator:
         session = Session(model, threads=_threads())
         batches = self._splits[0].head(COMPARED_SAMPLES).batches(BATCH)
         return [{k: np.array(v) for k, v in trim(session.run(batch.feeds), batch).items()} for batch in batches]
+
+
+def _watched(run: Run, split: Split, metric: Metric, glance: Callable[[float], None]) -> Run:
+    """`run`, which shows `glance` the metric after the first quarter of the batches."""
+    samples = int((split.size or 0) * GLANCE)
+    batches = split.batches(BATCH)
+    if samples < GLANCED_SAMPLES:
+        return run
+    left = -(-samples // batches.batch_size)
+
+    def watch(feeds: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        nonlocal left
+        if left == 0 and (score := _so_far(metric)) is not None:
+            glance(score)
+        left -= 1
+        return run(feeds)
+
+    return watch
+
+
+def _so_far(metric: Metric) -> float | None:
+    """The metric of the samples until now; None if these alone have none (no image with a box, one class only)."""
+    try:
+        return metric.result()
+    except PrunaError:
+        return None
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import onnx
@@ -36,6 +37,9 @@ def count_macs(model: Model) -> int | Unmeasured:
     if external.exceeds(proto, external.PROTOBUF_LIMIT):
         return Unmeasured("shapes cannot be inferred above 2 GB")
     _set_batch_to_one(proto.graph)
+    # The model states most shapes; what depends on the batch may follow only now that the batch is a number.
+    with suppress(_UnknownError):
+        return _graph_macs(proto.graph, {})
     inferred = load.infer_shapes(proto).graph
     try:
         return _graph_macs(inferred, {})

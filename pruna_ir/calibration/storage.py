@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,6 +12,7 @@ import numpy as np
 from pruna_ir.calibration.histogram import COARSE, FINE
 from pruna_ir.calibration.record import Channels, Record
 from pruna_ir.diagnostics import error
+from pruna_ir.writing import whole
 
 FORMAT = 1
 _HELP = "write it again with --save-stats"
@@ -21,14 +20,8 @@ _HELP = "write it again with --save-stats"
 
 def save(records: Mapping[str, Record], samples: int, path: Path) -> None:
     """Write the file whole or not at all; raises C003 if that is not possible."""
-    arrays = _pack(records, samples)
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".pruna-", delete=False) as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
-        os.replace(stream.name, path)
-    except OSError as failure:
-        help_text = "does the folder exist, and may you write there?"
-        raise error("C003", f"cannot write: {failure.strerror}", place=path, help=help_text) from None
+    with whole(path) as written, written.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **_pack(records, samples))
 
 
 def load(path: Path) -> tuple[dict[str, Record], int]:

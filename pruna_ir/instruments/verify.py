@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pruna_ir.pipeline.context import Context
     from pruna_ir.pipeline.manager import Stage
     from pruna_ir.pipeline.pass_base import Pass
+    from pruna_ir.runtime.session import Session
 
 _LISTED = 4
 _HELP = "this is a bug in the pass: please report it"
@@ -55,8 +56,8 @@ class VerifyEach(Instrument):
         raise error("P009", message, place=str(item), help=_HELP)
 
 
-def verify(model: Model, place: str = "model", help: str = "") -> None:
-    """Raise P008 unless the model is sound.
+def verify(model: Model, place: str = "model", help: str = "") -> Session:
+    """Raise P008 unless the model is sound; returns the session that it was loaded in, graph optimizations off.
 
     It keeps the invariants of the IR, its types agree with those that ONNX infers anew, `onnx.checker` accepts it and
     ONNX Runtime loads it with graph optimizations off. The checker alone accepts graphs that the runtime refuses.
@@ -64,13 +65,14 @@ def verify(model: Model, place: str = "model", help: str = "") -> None:
     model.check(place)
     proto = model.to_proto()
     with tempfile.TemporaryDirectory(prefix="pruna-") as folder:
-        _load(_serialize(proto, Path(folder)), place, help)
+        session = _load(_serialize(proto, Path(folder)), place, help)
     contradictions = type_contradictions(proto)
     if contradictions:
         raise error("P008", contradictions[0], place=place, notes=contradictions[1:_LISTED], help=help)
+    return session
 
 
-def _load(source: bytes | Path, place: str, help: str) -> None:
+def _load(source: bytes | Path, place: str, help: str) -> Session:
     from pruna_ir.runtime.session import Session
 
     try:
@@ -80,7 +82,7 @@ def _load(source: bytes | Path, place: str, help: str) -> None:
         notes = [line.strip() for line in context if line.strip()][:_LISTED]
         raise error("P008", f"onnx.checker refuses the model: {reason}", place=place, notes=notes, help=help) from None
     try:
-        Session(source, optimize=False)
+        return Session(source, optimize=False)
     except PrunaError as failure:
         raise error("P008", failure.diagnostic.message, place=place, help=help) from None
 

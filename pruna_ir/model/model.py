@@ -88,9 +88,10 @@ class Model:
         path = Path(path)
         if self.source is not None and path.exists() and self.source.exists() and path.samefile(self.source):
             raise error("C002", "the output is the input, which is never overwritten", place=path)
-        proto = self.to_proto()
-        self.sidecar.strip_types(proto)
-        return write(proto, path)
+        with collection_paused():
+            proto = self.to_proto()
+            self.sidecar.strip_types(proto)
+            return write(proto, path)
 
     def clone(self) -> Model:
         """An independent copy that shares the constants' values."""

@@ -79,6 +79,10 @@ class Rewriter:
         """Whether the tensor is an output of the graph."""
         return id(tensor) in self._outputs
 
+    def owns(self, node: gs.Node) -> bool:
+        """Whether the node stands in this graph itself, not in one around it or inside of it."""
+        return id(node) in self._own
+
     def is_erased(self, node: gs.Node) -> bool:
         """Whether the node is gone already."""
         return id(node) in self._erased
@@ -119,6 +123,16 @@ class Rewriter:
         self._erased[id(node)] = node
         for tensor in inputs:
             self._touch_last_reader(tensor)
+
+    def erase_unread(self, tensor: gs.Tensor) -> None:
+        """Remove what computes a tensor that nothing reads, and then what only that read; other graphs stay."""
+        waiting = [tensor]
+        while waiting:
+            for node in list(waiting.pop().inputs):
+                unread = not any(output.outputs or self.is_output(output) for output in node.outputs)
+                if unread and id(node) in self._own:
+                    waiting += [one for one in node.inputs if not isinstance(one, gs.Constant)]
+                    self.erase(node)
 
     def redirect(self, old: gs.Tensor, new: gs.Tensor) -> None:
         """Make every reader of `old` read `new`."""

@@ -26,16 +26,25 @@ _OPS = {
         transposed_by="transB",
         bias=2,
         output=Output.OPTIONAL,
+        absorbs=_ACTIVATIONS,
         requires={"alpha": 1.0, "beta": 1.0, "transA": 0},
     ),
-    "MatMul": OpRow(inputs=(0, 1), weight=1, weight_axis=-1, output=Output.OPTIONAL),
+    "MatMul": OpRow(
+        inputs=(0, 1),
+        weight=1,
+        weight_axis=-1,
+        weight_rank=2,
+        bias_added_by="Add",
+        output=Output.OPTIONAL,
+        absorbs=_ACTIVATIONS,
+    ),
     "Add": OpRow(inputs=None, absorbs=_ACTIVATIONS),
     "Mul": OpRow(inputs=None, absorbs=_ACTIVATIONS),
     "Concat": OpRow(inputs=None, output=Output.UNION),
     "Sigmoid": OpRow(),
     "LeakyRelu": OpRow(),
     "Softmax": OpRow(),
-    "AveragePool": OpRow(),
+    "AveragePool": OpRow(requires={"dilations": 1}),
     "GlobalAveragePool": OpRow(),
     "MaxPool": _MOVES,
     "Reshape": _MOVES,
@@ -44,7 +53,10 @@ _OPS = {
     "Squeeze": _MOVES,
     "Unsqueeze": _MOVES,
     "DepthToSpace": _MOVES,
-    "Resize": replace(_MOVES, requires={"mode": "nearest"}),
+    # Cropping writes a constant where it leaves the image: in integers that is another number.
+    "Resize": replace(
+        _MOVES, requires={"mode": "nearest"}, refuses={"coordinate_transformation_mode": "tf_crop_and_resize"}
+    ),
 }
 
 X86_VNNI = Target(

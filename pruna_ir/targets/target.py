@@ -24,20 +24,26 @@ class OpRow:
     """How one op is quantized.
 
     `inputs` are the activation inputs that carry Q/DQ (None: all of them); `weight` and `bias` are the positions of
-    those, if the op has them. The weight has a scale per index of `weight_axis`, or of axis 0 when the attribute
-    named by `transposed_by` is set. `requires` are attribute values that the kernel insists on (absent attributes
-    have the op's default, given here). `absorbs` are the ops that disappear into the output's quantization when they
-    alone read the output.
+    those, if the op has them; `bias_added_by` is an op whose constant operand, right behind a kernel that writes float,
+    is quantized as its bias (the runtime moves the addition into the kernel, and a float bias makes that one of
+    floats). The weight has a scale per index of `weight_axis`, or of axis 0 when the attribute
+    named by `transposed_by` is set; it has at most `weight_rank` dimensions (None: any number). `requires` are
+    attribute values that the kernel insists on (absent attributes have the op's default, given here; a number stands
+    for a list of it as well), `refuses` are those that it lacks. `absorbs` are the ops that disappear into the
+    output's quantization when they alone read the output.
     """
 
     inputs: tuple[int, ...] | None = (0,)
     weight: int | None = None
     weight_axis: int = 0
+    weight_rank: int | None = None
     transposed_by: str | None = None
     bias: int | None = None
+    bias_added_by: str | None = None
     output: Output = Output.REQUIRED
     absorbs: tuple[str, ...] = ()
     requires: Mapping[str, Any] = field(default_factory=dict)
+    refuses: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

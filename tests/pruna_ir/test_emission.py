@@ -14,7 +14,7 @@ import pytest
 import pruna_ir as pi
 from pruna_ir import registry
 from pruna_ir.diagnostics import PrunaError, error
-from pruna_ir.emission import Backend, Check, Feeds, first_samples, parse_backends
+from pruna_ir.emission import Backend, Check, Emitted, Feeds, first_samples, parse_backends
 from pruna_ir.model import Model
 from pruna_ir.pipeline.options import option
 from pruna_ir.runtime.session import Session
@@ -34,9 +34,11 @@ class FolderBackend(Backend):
     layout: str = option("nchw", "the order of axes")
     broken: bool = option(False, "fail in the check")
 
-    def legalize(self, model: Model) -> None:
-        """Rename, to be seen outside if this were not a copy."""
-        model.graph.name = "legal"
+    def legalize(self, model: Model) -> Model:
+        """Rename a copy, to be seen in what is written."""
+        legal = model.clone()
+        legal.graph.name = "legal"
+        return legal
 
     def emit(self, model: Model, path: Path) -> None:
         """Write the files."""
@@ -44,10 +46,11 @@ class FolderBackend(Backend):
         (path / "a").write_text(model.graph.name)
         (path / "b").write_text(self.layout)
 
-    def check(self, model: Model, path: Path, samples: Sequence[Feeds]) -> tuple[Check, ...]:
+    def check(self, emitted: Emitted, samples: Sequence[Feeds]) -> tuple[Check, ...]:
         """Fail if told so."""
+        assert emitted.model.graph.name == "legal"
         if self.broken:
-            raise error("E002", "seeded failure", place=path)
+            raise error("E002", "seeded failure", place=emitted.path)
         return (Check("samples", str(len(samples))),)
 
 
@@ -87,9 +90,9 @@ def test_a_file_that_does_not_run_here_cannot_be_opened(tmp_path: Path) -> None:
 
 
 def test_made_up_samples_give_numbers(model: Model) -> None:
-    assert [list(feeds) for feeds in first_samples(model, None)] == [["x"]]
+    assert [list(feeds) for feeds in first_samples(Session(model), None)] == [["x"]]
     undefined = Model.from_text(TEXT.replace("Mul (x, w)", "Log (x)").replace("<float[3] w = {1, 2, 3}>", ""))
-    assert first_samples(undefined, None) == []
+    assert first_samples(Session(undefined), None) == []
 
 
 def test_nothing_is_left_behind_by_a_failed_check(model: Model, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from pruna_ir import registry
 from pruna_ir.backends.onnxruntime.backend import OnnxBackend
 from pruna_ir.diagnostics import error
-from pruna_ir.emission import Backend, Check, Feeds
+from pruna_ir.emission import Backend, Check, Emitted, Feeds
 from pruna_ir.model import Model
 from pruna_ir.pipeline.options import option
 
@@ -36,10 +36,10 @@ class Listing(Backend):
         """Write the file."""
         path.write_text("\n".join([self.title, *(node.name for node in model.graph.nodes)]))
 
-    def check(self, model: Model, path: Path, samples: Sequence[Feeds]) -> tuple[Check, ...]:
+    def check(self, emitted: Emitted, samples: Sequence[Feeds]) -> tuple[Check, ...]:
         """Fail if told so."""
         if self.broken:
-            raise error("E002", "seeded failure", place=path.name)
+            raise error("E002", "seeded failure", place=emitted.path.name)
         return ()
 
 

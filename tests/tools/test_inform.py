@@ -41,3 +41,10 @@ def test_pipeline_is_written_out(run: Run) -> None:
 
 def test_versions(run: Run) -> None:
     assert "onnxruntime " in run("--version").stdout
+
+
+def test_the_table_of_this_machine_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pruna_ir.targets.ort_cpu.host_kind", lambda: "arm")
+    line = next(line for line in run("--list-targets").stdout.splitlines() if line.startswith("  ort-cpu "))
+    assert line.endswith("64-bit Arm: signed activations and weights (here the same as ort-arm)")
+    assert "(here the same as ort-arm)" in run("--explain", "ort-cpu").stdout

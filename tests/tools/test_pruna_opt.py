@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -17,7 +18,8 @@ import onnx
 import pytest
 
 from pruna_ir.model import Model
-from pruna_ir.report.summary import SCHEMA
+from pruna_ir.report.measure import Latencies
+from pruna_ir.report.summary import SCHEMA, Speedup
 from pruna_ir.runtime.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +85,7 @@ def test_json_without_data_explains_what_is_missing(run: Run, model_file: Path) 
     assert summary["after"]["metric"] is None
     assert summary["after"]["metric_reason"] == "no data was given"
     assert summary["speedup"] > 0 and len(summary["speedup_range"]) == 2
-    assert summary["stages"][0]["sqnr_db_reason"].startswith("not asked for")
+    assert summary["stages"][0]["sqnr_db_reason"] == "no data was given"
 
 
 def test_json_for_a_target_that_does_not_run_here(run: Run, model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +94,18 @@ def test_json_for_a_target_that_does_not_run_here(run: Run, model_file: Path, mo
     assert summary["speedup"] is None and "`ort-arm` is not this machine" in summary["speedup_reason"]
     assert summary["after"]["latency_ms"] is None and "speedup_range" not in summary
     assert summary["artifacts"] == []  # nothing was asked to be written
+
+
+def test_drift_is_measured_by_default_where_there_is_data(run: Run, model_file: Path, data_file: Path) -> None:
+    arguments = ("model.onnx", "-passes=fuse,quantize<guard=false>", "--data=data.npz", "--json=s.json")
+    shown = run(*arguments).stderr
+    fused, quantized = validated(Path("s.json").read_text())["stages"]
+    assert fused["sqnr_db"] > 80 > quantized["sqnr_db"] > 10
+    assert quantized["metric_reason"].endswith("--drift=metric measures it")
+    assert f"{quantized['sqnr_db']:.1f} dB" in shown
+    assert " dB" not in run(*arguments, "--drift=off").stderr
+    stages = validated(Path("s.json").read_text())["stages"]
+    assert {stage["sqnr_db_reason"] for stage in stages} == {"not asked for: --drift=off"}
 
 
 def test_metric_on_the_calibration_split_says_so(run: Run, model_file: Path, data_file: Path) -> None:
@@ -170,6 +184,31 @@ def test_a_loss_is_a_warning_and_under_strict_a_failure(
     Path("out.onnx").unlink()
     strict = run("model.onnx", "-O0", "--data", "data.npz", "-o", "out.onnx", "--strict")
     assert strict.returncode == 1 and "error[C005]" in strict.stderr and not Path("out.onnx").exists()
+
+
+@pytest.mark.parametrize(("speedup", "warned"), [((0.9, 0.85, 0.95), True), ((0.96, 0.9, 1.1), False)])
+def test_slower_is_a_warning_unless_it_may_be_noise(
+    run: Run, model_file: Path, monkeypatch: pytest.MonkeyPatch, speedup: tuple[float, float, float], warned: bool
+) -> None:
+    latencies = Latencies(1.0, 1.0 / speedup[0], Speedup(*speedup))
+    monkeypatch.setattr("pruna_ir.tools.result.measure_latencies", lambda *arguments: latencies)
+    assert ("warning: the result is slower" in run("model.onnx", "-O0", "--quiet").stderr) is warned
+
+
+def test_models_are_opened_once(run: Run, model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a large one takes seconds. With and without optimizations: the original has only the former."""
+    opened: list[bool] = []
+    create = Session._create
+
+    def watched(self: Session, source: bytes | str, optimize: bool) -> Any:
+        opened.append(optimize)
+        return create(self, source, optimize)
+
+    monkeypatch.setattr(Session, "_create", watched)
+    frozen = gc.get_freeze_count()
+    assert run("model.onnx", "-O0", "-o", "out.onnx").returncode == 0
+    assert sorted(opened) == [False, False, True, True]  # the model that was verified, the file; the original, the file
+    assert gc.get_freeze_count() == frozen
 
 
 def test_random_data_are_warned_about(run: Run, model_file: Path) -> None:

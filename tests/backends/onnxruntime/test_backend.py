@@ -10,6 +10,7 @@ import pytest
 
 from pruna_ir.backends.onnxruntime.backend import OnnxBackend
 from pruna_ir.diagnostics import PrunaError
+from pruna_ir.emission import Emitted
 from pruna_ir.model import Model
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
@@ -24,10 +25,14 @@ def written(tmp_path: Path) -> Path:
     return path
 
 
+def emitted(path: Path) -> Emitted:
+    return Emitted(OnnxBackend(), Model.from_text(TEXT), path)
+
+
 def test_sound_file(written: Path) -> None:
-    names = [check.name for check in OnnxBackend().check(Model.from_text(TEXT), written, SAMPLES)]
+    names = [check.name for check in OnnxBackend().check(emitted(written), SAMPLES)]
     assert names == ["loads", "outputs", "optimized"]
-    uncompared = OnnxBackend().check(Model.from_text(TEXT), written, [])
+    uncompared = OnnxBackend().check(emitted(written), [])
     assert [check.name for check in uncompared] == ["loads", "outputs"] and "not compared" in uncompared[1].result
 
 
@@ -36,17 +41,18 @@ def test_other_numbers(written: Path) -> None:
     proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.array([1, 2, 3.001], np.float32), "w"))
     onnx.save(proto, written)
     with pytest.raises(PrunaError, match=r"E002.*`y` differs"):
-        OnnxBackend().check(Model.from_text(TEXT), written, SAMPLES)
+        OnnxBackend().check(emitted(written), SAMPLES)
 
 
 def test_nan_in_the_outputs(tmp_path: Path) -> None:
     model = Model.from_text(TEXT.replace("Mul", "Pow"))
     OnnxBackend().emit(model, tmp_path / "m.onnx")
+    undefined = [{"x": np.array([[-1, -1, np.nan]], np.float32)}]
     with pytest.raises(PrunaError, match="holds 1 NaN"):
-        OnnxBackend().check(model, tmp_path / "m.onnx", [{"x": np.array([[-1, -1, np.nan]], np.float32)}])
+        OnnxBackend().check(Emitted(OnnxBackend(), model, tmp_path / "m.onnx"), undefined)
 
 
 def test_file_that_the_runtime_refuses(written: Path) -> None:
     written.write_bytes(written.read_bytes()[:-20])
     with pytest.raises(PrunaError, match="M009"):
-        OnnxBackend().check(Model.from_text(TEXT), written, SAMPLES)
+        OnnxBackend().check(emitted(written), SAMPLES)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from small_graphs import samples, small_net
 
 from pruna_ir.data import Dataset
+from pruna_ir.diagnostics import PrunaError, error
 from pruna_ir.passes.quantization import guard as guard_module
 from pruna_ir.passes.quantization.guard import Chosen, Guard
 from pruna_ir.passes.quantization.regions import Region
@@ -16,7 +18,7 @@ from pruna_ir.pipeline.context import Context
 from pruna_ir.targets.host import host_kind
 from pruna_ir.targets.ort_cpu import _BY_HOST, ARM, X86
 
-REGIONS = [Region("a", ("k1",)), Region("b", ("k2",)), Region("c", ("k3",))]
+REGIONS = [Region("a", ("k1",), "first"), Region("b", ("k2",), "second"), Region("c", ("k3",), "third")]
 
 
 @dataclass
@@ -24,6 +26,9 @@ class Scripted(Guard):
     """A guard whose speeds and errors are those of tables: a factor for each region, and the drop of a set."""
 
     factors: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    def _gain(self, before: Chosen, after: Chosen) -> float:
+        return self._speed(after) / self._speed(before)
 
     def _speed(self, chosen: Chosen) -> float:
         return math.prod(self.factors[index] for index in chosen)
@@ -38,7 +43,7 @@ class ScriptedEvaluator:
     def __init__(self, *_: object) -> None:
         pass
 
-    def drop(self, model: Chosen) -> float:
+    def drop(self, model: Chosen, hopeless: float = math.inf) -> float:
         return sum(self.drops[index] for index in model)
 
     def acceptable(self, drop: float, max_drop: float) -> bool:
@@ -62,8 +67,10 @@ def make(
     monkeypatch.setattr(ScriptedEvaluator, "drops", drops)
     guard = Scripted(
         baseline=model,
+        target=target,  # type: ignore[arg-type]
         regions=REGIONS,
         build=lambda chosen: chosen,  # type: ignore[arg-type, return-value]
+        kernels=lambda chosen: chosen,  # type: ignore[arg-type, return-value]
         context=context,
         feeds={"x": samples(1)},
         factors=factors,
@@ -119,6 +126,50 @@ def test_size_is_worth_a_slower_model(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_speed_is_not_measured_for_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = X86 if host_kind() == "arm" else ARM
     assert make(monkeypatch, factors=(0.5, 0.5, 0.5), target=elsewhere).choose().chosen == [0, 1, 2]
+
+
+def test_regions_of_one_kind_move_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the two would stay on its own; as blocks that repeat they are decided by what both win."""
+    guard = make(monkeypatch, factors=(0.7, 1.05, 1.4))
+    guard.regions = [Region("a", ("k1",), "block"), Region("b", ("k2",), "block"), Region("c", ("k3",), "third")]
+    verdict = guard.choose()
+    assert verdict.chosen == [2]
+    assert verdict.reasons["a"] == verdict.reasons["b"] and "0.73x" in verdict.reasons["a"]
+
+
+def test_model_without_numbers_is_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = make(monkeypatch, drops=(math.inf, 0.0, 0.0)).choose()
+    assert (verdict.chosen, verdict.reasons) == ([1, 2], {"a": "with it the model does not run, or gives no numbers"})
+
+
+def test_what_the_runtime_refuses_stays_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A region with which the runtime refuses the model costs that region, not the run."""
+    guard = make(monkeypatch)
+
+    def session(self: Guard, chosen: Chosen) -> Chosen:
+        if 1 in chosen:
+            raise error("M009", "ONNX Runtime refuses the model")
+        return chosen
+
+    def compare(before: Chosen, after: Chosen, *_: object, **__: object) -> SimpleNamespace:
+        return SimpleNamespace(speedup=1.1 ** (len(after) - len(before)))
+
+    monkeypatch.setattr(Scripted, "_gain", Guard._gain)
+    monkeypatch.setattr(Guard, "_session", session)
+    monkeypatch.setattr(guard_module, "compare", compare)
+    verdict = guard.choose()
+    assert (verdict.chosen, verdict.reasons) == ([0, 2], {"b": "the runtime refuses the model with it"})
+
+
+def test_other_failures_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drop(*_: object) -> float:
+        raise error("D007", "the labels do not fit")
+
+    guard = make(monkeypatch)
+    monkeypatch.setattr(ScriptedEvaluator, "drop", drop)
+    with pytest.raises(PrunaError) as failure:
+        guard.choose()
+    assert failure.value.diagnostic.code == "D007"
 
 
 def test_real_measurements_agree_with_the_model_that_is_built() -> None:

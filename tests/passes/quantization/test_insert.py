@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
@@ -12,7 +15,8 @@ from pruna_ir.calibration import Range, Scheme, collect
 from pruna_ir.calibration.ranges import solve
 from pruna_ir.model import Model
 from pruna_ir.passes.quantization.insert import fit, insert_qdq
-from pruna_ir.passes.quantization.plan import Bounds, make_plan
+from pruna_ir.passes.quantization.kernel import Bounds
+from pruna_ir.passes.quantization.plan import make_plan
 from pruna_ir.runtime.session import Session
 from pruna_ir.targets import Target
 from pruna_ir.targets.ort_cpu import ARM, X86, X86_VNNI
@@ -176,3 +180,99 @@ def test_fitted_range_of_a_signed_clip() -> None:
     top = (np.float32(255) - np.float32(params.zero_point)) * params.scale
     bottom = (np.float32(0) - np.float32(params.zero_point)) * params.scale
     assert -1 <= bottom < 0 < top <= 1
+
+
+def test_fitted_range_of_a_clip_that_ends_near_zero_keeps_the_other_end() -> None:
+    """The zero point that rounding would give needs a scale 15 % smaller: another one costs almost nothing."""
+    params = fit(UINT8, Range(-2.0, 50.0), Bounds(-0.04, 6.0))
+    low, high = (float((np.float32(end) - np.float32(params.zero_point)) * params.scale) for end in (0, 255))
+    assert -0.04 <= low <= 0 and 5.97 < high <= 6.0
+
+
+@pytest.mark.parametrize("bounds", [Bounds(0.0, 6.0), Bounds(-1.0, 0.0), Bounds(0.0), Bounds(-1e-20, 1e-20)])
+def test_fitted_range_of_zeros_lies_within_the_bounds(bounds: Bounds) -> None:
+    for found in (Range(0.0, 1.0), Range(0.0, 0.0), Range(-1.0, 0.0)):
+        params = fit(UINT8, found, bounds)
+        low, high = (float((np.float32(end) - np.float32(params.zero_point)) * params.scale) for end in (0, 255))
+        assert params.scale > 0 and bounds.low <= low <= 0 <= high <= bounds.high
+
+
+def test_weight_read_along_two_axes_is_stored_for_each() -> None:
+    """The matrix is symmetric, so the scales are the same numbers either way; what they belong to is not."""
+    w = weights(0, 6, 6)
+    model = build(
+        [node("Gemm", ["x", "w"], ["a"]), node("Gemm", ["a", "w"], ["y"], transB=1)],
+        {"x": [4, 6]},
+        ["y"],
+        {"w": (w + w.T) * np.geomspace(0.1, 10, 6).astype(np.float32)[:, None] * np.geomspace(0.1, 10, 6, dtype="f4")},
+    )
+    feeds = {"x": np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)}
+    quantized = quantize(model, feeds)
+    assert {n.attrs.get("axis") for n in quantized.graph.nodes if n.name.startswith("w_")} == {0, 1}
+    assert sqnr(Session(model).run(feeds)["y"], Session(quantized).run(feeds)["y"]) > 25
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (1,), (1, 1), ()])
+def test_bias_in_every_shape_that_gemm_spreads_over_its_rows(shape: tuple[int, ...]) -> None:
+    bias = 5 * np.asarray(weights(1, *shape), np.float32)
+    model = build([node("Gemm", ["x", "w", "b"], ["y"])], {"x": [4, 6]}, ["y"], {"w": weights(0, 6, 5), "b": bias})
+    feeds = {"x": np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)}
+    assert sqnr(Session(model).run(feeds)["y"], Session(quantize(model, feeds)).run(feeds)["y"]) > 30
+
+
+def test_names_that_are_taken() -> None:
+    """A tensor and a node that already have the names which the new ones would get."""
+    model = build(
+        [conv("y", "x", "w"), node("Tanh", ["y"], ["y_float"], name="x_QuantizeLinear")],
+        {"x": [1, 3, 4, 4]},
+        ["y", "y_float"],
+        {"w": weights(0, 4, 3, 1, 1)},
+    )
+    feeds = {"x": samples(1)[:, :, :4, :4]}
+    found = Session(quantize(model, feeds)).run(feeds)
+    for name, expected in Session(model).run(feeds).items():
+        assert sqnr(expected, found[name]) > 30
+
+
+@pytest.mark.parametrize("op", ["Add", "Mul", "Concat"])
+def test_tensor_that_an_op_reads_twice(op: str) -> None:
+    attributes: dict[str, Any] = {"axis": 2} if op == "Concat" else {}
+    model = build(
+        [conv("c", "x", "w"), node(op, ["c", "c"], ["j"], **attributes), conv("y", "j", "w2")],
+        {"x": [1, 3, 4, 4]},
+        ["y"],
+        {"w": weights(0, 4, 3, 1, 1), "w2": weights(1, 4, 4, 1, 1)},
+    )
+    feeds = {"x": samples(1)[:, :, :4, :4]}
+    quantized = quantize(model, feeds)
+    assert sqnr(Session(model).run(feeds)["y"], Session(quantized).run(feeds)["y"]) > 25
+    assert runtime_ops(quantized)[op] == 0
+
+
+def test_inputs_and_weights_that_are_outputs_stay_what_they_are() -> None:
+    graph = onnx.helper.make_graph(
+        [conv("y", "x", "w")],
+        "outputs",
+        [onnx.helper.make_tensor_value_info("x", 1, [1, 3, 4, 4])],
+        [onnx.helper.make_tensor_value_info(n, 1, [4, 3, 1, 1] if n == "w" else [1, s, 4, 4]) for n, s in _OUTPUTS],
+        [onnx.numpy_helper.from_array(weights(0, 4, 3, 1, 1), "w")],
+    )
+    model = Model.load(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9))
+    feeds = {"x": samples(1)[:, :, :4, :4]}
+    found = Session(quantize(model, feeds)).run(feeds)
+    np.testing.assert_array_equal(found["x"], feeds["x"])
+    np.testing.assert_array_equal(found["w"], weights(0, 4, 3, 1, 1))
+
+
+_OUTPUTS = [("y", 4), ("x", 3), ("w", 4)]
+
+
+def test_scale_of_a_whole_weight() -> None:
+    """A target without scales for each channel, with a bias that would overflow one channel's units."""
+    whole = replace(X86_VNNI, weights=replace(X86_VNNI.weights, axis=None))
+    b = np.array([1, -2, 0, 3], np.float32)
+    model = build([conv("y", "x", "w", "b")], {"x": [1, 3, 4, 4]}, ["y"], {"w": weights(0, 4, 3, 1, 1), "b": b})
+    feeds = {"x": samples(1)[:, :, :4, :4]}
+    quantized = quantize(model, feeds, whole)
+    assert constant(quantized, "w_scale").shape == constant(quantized, "b_scale").shape == ()
+    assert sqnr(Session(model).run(feeds)["y"], Session(quantized).run(feeds)["y"]) > 30

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-from small_graphs import samples, small_net
+from small_graphs import build, conv, samples, small_net, weights
 
 from pruna_ir.calibration import Statistics
 from pruna_ir.decisions import DecisionLog
 from pruna_ir.diagnostics import PrunaError
+from pruna_ir.model import Model
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.runtime.session import Session
+from pruna_ir.targets.host import host_kind
 
 ALL = "quantize<guard=false>"
 
@@ -94,3 +97,89 @@ def test_statistics_of_a_changed_model_are_refused() -> None:
         PassManager.parse(ALL).run(changed, data=samples(), statistics=collected)
     assert failure.value.diagnostic.code == "S001"
     assert "`c2`" in str(failure.value) and "`r1`" not in str(failure.value)
+
+
+def two_inputs() -> Model:
+    """x -> Conv -> Add(mask) -> Conv -> y, with the mask an input of the model."""
+    return build(
+        [
+            conv("c", "x", "w", pads=[1, 1, 1, 1]),
+            onnx.helper.make_node("Add", ["c", "mask"], ["a"]),
+            conv("y", "a", "w2"),
+        ],
+        {"x": [1, 3, 8, 8], "mask": [1, 1, 8, 8]},
+        ["y"],
+        {"w": weights(0, 4, 3, 3, 3), "w2": weights(1, 4, 4, 1, 1)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "reason", "kernels"),
+    [
+        (0.0, "`mask` is zero in all calibration samples: its range is unknown", 2),
+        (np.finfo(np.float32).min, "`mask` holds 3.4e+38, as good as infinite", 1),
+    ],
+)
+def test_masks_stay_float(values: float, reason: str, kernels: int) -> None:
+    """8 bits for both a mask and what it is added to hold neither; and samples of full length do not show a mask."""
+    model = two_inputs()
+    mask = np.zeros((1, 1, 8, 8), np.float32)
+    mask[..., 4:] = values
+    feeds = [{"x": sample[None], "mask": mask} for sample in samples(4)]
+    result = PassManager.parse(ALL).run(model, data=feeds)
+    assert [str(r.reason) for r in result.remarks if r.node == "a"] == [f"stays in float: {reason}"]
+    assert result.stages[0].counts == {"integer kernels": kernels}
+
+
+def test_kernels_are_counted_as_they_end_up() -> None:
+    """Without the convolutions nothing is left for the ops between them."""
+    result = PassManager.parse("quantize<exclude=[op:Conv];guard=false>").run(small_net(), data=samples())
+    assert result.stages[0].counts == {"integer kernels": 1}
+    stay = {remark.node: str(remark.reason) for remark in result.remarks if remark.kind == "missed"}
+    assert stay["a"] == stay["p"] == "stays in float: it has no weights and nothing before it runs in integers"
+
+
+def test_speed_is_measured_only_where_the_target_of_the_pass_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("timed for another processor")
+
+    monkeypatch.setattr("pruna_ir.passes.quantization.guard.compare", forbidden)
+    elsewhere = "ort-x86" if host_kind() == "arm" else "ort-arm"
+    assert PassManager.parse(f"quantize<target={elsewhere}>").run(small_net(), data=samples()).changed
+
+
+def test_bug_of_the_runtime_costs_a_region_not_the_run() -> None:
+    """ONNX Runtime makes an integer kernel of a dilated AveragePool between Q/DQ, and then refuses its own node."""
+    node = onnx.helper.make_node
+    graph = onnx.helper.make_graph(
+        [
+            conv("c", "x", "w"),
+            node("AveragePool", ["c"], ["p"], kernel_shape=[2, 2], dilations=[2, 2]),
+            conv("y", "p", "w2"),
+        ],
+        "dilated",
+        [onnx.helper.make_tensor_value_info("x", 1, [1, 3, 8, 8])],
+        [onnx.helper.make_tensor_value_info("y", 1, [1, 4, 6, 6])],
+        [
+            onnx.numpy_helper.from_array(values, name)
+            for name, values in {"w": weights(0, 4, 3, 1, 1), "w2": weights(1, 4, 4, 1, 1)}.items()
+        ],
+    )
+    model = Model.load(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=9))
+    result = PassManager.parse("quantize").run(model, data=samples(), goal="size")
+    Session(model)
+    missed = [str(remark.reason) for remark in result.remarks if "region" in str(remark.reason)]
+    assert any(reason.endswith("with it the model does not run, or gives no numbers") for reason in missed)
+
+
+def test_subgraphs_say_that_they_stay_float() -> None:
+    then, other = (
+        onnx.helper.make_graph(
+            [conv(name, "x", "w")], name, [], [onnx.helper.make_tensor_value_info(name, 1, [1, 4, 8, 8])]
+        )
+        for name in ("then", "other")
+    )
+    branches = onnx.helper.make_node("If", ["flag"], ["y"], name="if", then_branch=then, else_branch=other)
+    model = build([branches], {"x": [1, 3, 8, 8]}, ["y"], {"w": weights(0, 4, 3, 1, 1), "flag": np.array(True)})
+    result = PassManager.parse(ALL).run(model, data=samples())
+    assert [str(remark) for remark in result.remarks] == ["missed [quantize] `if`: stays in float: sub-graphs do"]

@@ -52,3 +52,23 @@ def test_kernels_that_only_float_ops_read_are_apart() -> None:
     regions = split(make_plan(model.graph, X86_VNNI))
     assert [region.name for region in regions] == ["8x8 from `c`", "8x8 outputs `head1`"]
     assert regions[1].kernels == ("head1", "head2")
+
+
+def test_repeated_blocks_are_of_one_kind() -> None:
+    model = build(
+        [
+            conv("a", "x", "w"),
+            node("Tanh", ["a"], ["t"]),
+            conv("b", "t", "w"),
+            node("Tanh", ["b"], ["u"]),
+            node("MatMul", ["u", "m"], ["c"]),
+        ],
+        {"x": [1, 4, 8, 8]},
+        ["c"],
+        {"w": weights(0, 4, 4, 1, 1), "m": weights(1, 8, 8)},
+    )
+    plan = make_plan(model.graph, X86_VNNI)
+    for kernel in plan.kernels:  # as if none were at the end: those make one region
+        plan._read.add(id(kernel.output))
+    first, second, other = split(plan)
+    assert first.kind == second.kind != other.kind

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from small_graphs import build, conv, runtime_ops, samples, small_net, weights
 
 from pruna_ir.analysis import accuracy
 from pruna_ir.model import Model
+from pruna_ir.passes.quantization.store_weights import _largest_accepted
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.runtime.session import Session
 
@@ -76,3 +78,60 @@ def test_guard_stores_less_where_accuracy_drops(limit: int, expected: int, monke
     remarks = run("store-weights<share=1>", model, data=samples())
     assert sum(node.op == "Cast" for node in model.graph.nodes) == expected
     assert ("more costs accuracy" in remarks) == (expected < 3)
+
+
+@pytest.mark.parametrize("reader", ["op", "output", "sub-graph"])
+def test_weight_that_is_needed_in_float_as_well_stays(reader: str) -> None:
+    """Stored twice, it would make the file larger."""
+    nodes = [conv("y", "x", "w")]
+    outputs = ["y"]
+    if reader == "op":
+        nodes.append(onnx.helper.make_node("Tanh", ["w"], ["t"]))
+        outputs.append("t")
+    elif reader == "sub-graph":
+        then, other = (
+            onnx.helper.make_graph(
+                [onnx.helper.make_node(op, ["w"], [op])], op, [], [onnx.helper.make_tensor_value_info(op, 1, None)]
+            )
+            for op in ("Tanh", "Neg")
+        )
+        nodes.append(onnx.helper.make_node("If", ["flag"], ["t"], then_branch=then, else_branch=other))
+        outputs.append("t")
+    constants = {"w": weights(0, 4, 3, 1, 1), "flag": np.array(True)}
+    model = build(nodes, {"x": [1, 3, 4, 4]}, outputs, constants)
+    if reader == "output":
+        model.graph.outputs.append(model.graph.tensors()["w"])
+    assert not PassManager.parse("store-weights<share=1>").run(model).changed
+
+
+def test_names_that_are_taken() -> None:
+    nodes = [conv("y", "x", "w"), onnx.helper.make_node("Tanh", ["y"], ["t"], name="w_Cast")]
+    model = build(nodes, {"x": [1, 3, 4, 4]}, ["t"], {"w": weights(0, 4, 3, 1, 1)})
+    run("store-weights<share=1>", model)
+    assert sorted(node.name for node in model.graph.nodes) == ["w_Cast", "w_Cast_1", "w_Mul", "y"]
+
+
+@pytest.mark.parametrize("limit", range(7))
+def test_bisection_finds_the_largest_accepted(limit: int) -> None:
+    fractions = (0.95, 0.9, 0.8, 0.6, 0.3)
+    tried = []
+
+    def accepts(fraction: float) -> bool:
+        tried.append(fraction)
+        return fractions.index(fraction) >= limit
+
+    found = _largest_accepted(fractions, accepts)
+    assert found == (fractions[limit] if limit < len(fractions) else 0.0)
+    assert len(tried) <= 3
+
+
+def test_shares_that_store_the_same_weights_are_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = []
+
+    def drop(self: accuracy.Evaluator, model: Model) -> float:
+        scored.append(sum(node.op == "Cast" for node in model.graph.nodes))
+        return 1.0
+
+    monkeypatch.setattr(accuracy.Evaluator, "drop", drop)
+    run("store-weights", small_net(), data=samples())
+    assert len(scored) == len(set(scored))

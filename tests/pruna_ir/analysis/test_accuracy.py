@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
 from seeded_passes import change_weights, small_model
 
@@ -177,3 +178,66 @@ def test_outputs_that_are_no_floats_count_where_there_are_no_others() -> None:
     evaluator = Evaluator(bound(model, SAMPLES), model)
     assert evaluator.compare(classifier(0)) == (math.inf, 0.0)
     assert evaluator.compare(classifier(1))[1] > 0
+
+
+def skewed() -> Model:
+    """`small_model` with weights that make the first class win."""
+    model = small_model()
+    weights = next(tensor for tensor in model.graph.tensors().values() if isinstance(tensor, gs.Constant))
+    weights.values = np.array([9, 0, 0, 0], np.float32)
+    return model
+
+
+class _Counting:
+    """A user's metric that notes how many samples it was asked about, and fails on fewer than `least`."""
+
+    def __init__(self, least: int = 0) -> None:
+        self.least = least
+        self.asked: list[int] = []
+
+    def __call__(self, scores: np.ndarray, labels: np.ndarray) -> float:
+        self.asked.append(len(scores))
+        if len(scores) < self.least:
+            raise ValueError("too few")
+        return float((scores.argmax(1) == labels).mean())
+
+
+def _many(function: _Counting) -> Evaluator:
+    model = small_model()
+    samples = np.random.default_rng(3).standard_normal((160, 4)).astype(np.float32)
+    return Evaluator(bound(model, (samples, outputs(samples).argmax(1)), metric=function), model)
+
+
+def test_hopeless_model_is_run_on_a_quarter_of_the_samples() -> None:
+    metric = _Counting()
+    evaluator = _many(metric)
+    whole = evaluator.drop(skewed())
+    assert whole > 0.1
+    metric.asked.clear()
+    assert evaluator.drop(skewed(), hopeless=0.05) > 0.05
+    assert metric.asked == [48]  # the first whole batches that hold a quarter
+    metric.asked.clear()
+    assert evaluator.drop(skewed(), hopeless=2.0) == whole
+    assert metric.asked == [48, 160]
+
+
+def test_metric_that_has_no_value_for_a_quarter_is_asked_at_the_end() -> None:
+    evaluator = _many(_Counting(least=100))
+    assert evaluator.drop(skewed(), hopeless=0.0) == evaluator.drop(skewed()) > 0
+
+
+def test_score_that_is_no_number_is_the_worst_drop() -> None:
+    scores = iter([1.0, math.nan])
+    model = small_model()
+    evaluator = Evaluator(bound(model, SAMPLES, metric=lambda *_: next(scores)), model)
+    assert evaluator.drop(changed()) == math.inf
+
+
+def test_metric_on_which_the_reference_scores_nothing_gives_way_to_agreement() -> None:
+    """Labels that are not the model's (shifted by one, say) would let every model pass."""
+    model = small_model()
+    wrong = (outputs(SAMPLES).argmax(1) + 1) % 4
+    evaluator = Evaluator(bound(model, (SAMPLES, wrong), metric="top1"), model)
+    assert evaluator.reference_score == 1.0
+    assert evaluator.metric_name == "agreement"
+    assert evaluator.drop(skewed()) > 0.1

@@ -54,6 +54,13 @@ def test_save_and_load(statistics: Statistics, tmp_path: Path) -> None:
     assert Statistics.load(path) == Statistics({})
 
 
+def test_a_file_that_others_may_read(statistics: Statistics, tmp_path: Path) -> None:
+    """As the umask says: like any other file that this process makes."""
+    statistics.save(tmp_path / "statistics.npz")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "statistics.npz").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_an_unwritable_place(statistics: Statistics, tmp_path: Path) -> None:
     with pytest.raises(PrunaError) as failure:
         statistics.save(tmp_path / "none" / "statistics.npz")

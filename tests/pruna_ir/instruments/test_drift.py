@@ -10,6 +10,7 @@ from seeded_passes import Seeded, small_model
 from pruna_ir.data import Dataset
 from pruna_ir.diagnostics import PrunaError
 from pruna_ir.instruments.drift import Drift
+from pruna_ir.model import Model
 from pruna_ir.pipeline.manager import PassManager
 
 SAMPLES = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
@@ -76,3 +77,13 @@ def test_a_model_that_does_not_run_is_blamed_on_the_pass() -> None:
     diagnostic = caught.value.diagnostic
     assert (diagnostic.code, diagnostic.place) == ("P008", "seeded")
     assert diagnostic.message.startswith("after `seeded` the model does not run: ONNX Runtime refuses the model")
+
+
+def test_no_pass_is_blamed_for_an_original_that_does_not_run() -> None:
+    """An index beyond the table: only a run shows it."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+        g (int64[n] x) => (float[n] y) <float[2] table = {1, 2}> { i = Identity (x) y = Gather (table, i) }"""
+    drift = Drift()
+    result = PassManager.parse("dead-code").run(Model.from_text(text), data=np.full((4, 1), 9), instruments=[drift])
+    assert result.changed and result.stages[0].sqnr_db is None
+    assert drift.reason.startswith("the original model does not run on the data: ONNX Runtime failed")

@@ -98,11 +98,33 @@ def test_row_becomes_an_integer_kernel(op: str, target: Target) -> None:
 
 
 @pytest.mark.parametrize("activation", ["Relu", "Clip"])
-@pytest.mark.parametrize("op", ["Conv", "Add", "Mul"])
+@pytest.mark.parametrize("op", ["Conv", "Gemm", "MatMul", "Add", "Mul"])
 def test_absorbed_activations_disappear(op: str, activation: str) -> None:
     model = quantized(case_model(op, activation), X86_VNNI)
     assert activation not in {node.op for node in model.graph.nodes}
     assert not FLOAT_KERNELS & runtime_ops(model).keys()
+
+
+@pytest.mark.parametrize("dims", [[1, 4, 6], ["n", "m", 6]], ids=["fixed", "free"])
+def test_bias_added_behind_a_matmul_leaves_it_in_integers(dims: list[int | str]) -> None:
+    """ONNX Runtime makes a Gemm of the two where the shape is fixed: with a bias of floats, one in float."""
+    node = onnx.helper.make_node
+    constants = {"w": weights(0, 6, 5), "b": weights(1, 5)}
+    model = build(
+        [node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "b"], ["a"]), node("Tanh", ["a"], ["y"])],
+        {"x": dims},
+        ["y"],
+        constants,
+    )
+    feeds = {"x": np.random.default_rng(0).standard_normal((1, 4, 6)).astype(np.float32)}
+    expected = Session(model).run(feeds)["y"]
+    plan = make_plan(model.graph, X86_VNNI)
+    ranges = {name: solve(record, X86_VNNI.activations) for name, record in collect(model, [feeds], ["x"]).items()}
+    insert_qdq(model.graph, plan, X86_VNNI, ranges)
+    ops = runtime_ops(model)
+    assert ops["QGemm"] + ops["MatMulIntegerToFloat"] == 1
+    assert not {"Gemm", "FusedGemm", "MatMul", "FusedMatMul"} & ops.keys()
+    assert np.abs(Session(model).run(feeds)["y"] - expected).max() < 0.02
 
 
 @pytest.mark.parametrize("op", sorted(X86_VNNI.ops))
