@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -45,16 +46,21 @@ class DecisionLog:
 
     entries: dict[str, Any] = field(default_factory=dict)
     replaying: bool = False
+    _asked: Counter[str] = field(default_factory=Counter)
 
     def decide(self, key: str, measure: Callable[[], Any]) -> Any:
-        """The decision under `key`: taken now, or as it was taken. Values must survive JSON."""
+        """The decision under `key`: taken now, or as it was taken. Values must survive JSON.
+
+        A key that is asked for again, as by a pass that stands twice in a pipeline, is numbered: `key`, `key #2`, ...
+        """
+        self._asked[key] += 1
+        if self._asked[key] > 1:
+            key = f"{key} #{self._asked[key]}"
         if self.replaying:
             if key not in self.entries:
                 help_text = "record a new log with --decisions: the model, pipeline or version differs from the log's"
                 raise error("R001", f"the decision log has no entry `{key}`", help=help_text)
             return self.entries[key]
-        if key in self.entries:
-            raise AssertionError(f"decided twice: {key}")
         # Through JSON, so that recording and replaying see the very same value.
         self.entries[key] = json.loads(json.dumps(measure()))
         return self.entries[key]

@@ -121,5 +121,5 @@ def resolve(reference: str) -> Any:
     module, _, attribute = reference.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as failure:
+    except Exception as failure:  # whatever the code of somebody else raises, a syntax error among it
         raise error("X001", f"`{reference}` cannot be loaded: {failure}") from failure

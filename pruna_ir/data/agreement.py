@@ -52,10 +52,9 @@ class Agreement(Metric):
                 equal, count = self._parts.get(name, [0.0, 0.0])
                 self._parts[name] = [equal + float((found == wanted).sum()), count + found.size]
                 continue
-            with np.errstate(invalid="ignore", over="ignore"):  # a broken model may give Inf
-                error = float(((found.astype(np.float64) - wanted) ** 2).sum())
+            error, energy = _energies(found.astype(np.float64), wanted.astype(np.float64))
             self._error[name] = self._error.get(name, 0.0) + error
-            self._energy[name] = self._energy.get(name, 0.0) + float((wanted.astype(np.float64) ** 2).sum())
+            self._energy[name] = self._energy.get(name, 0.0) + energy
 
     def result(self) -> float:
         """The agreement so far."""
@@ -88,6 +87,16 @@ def _class_scores(outputs: Outputs) -> str | None:
     if len(floats) == 1 and outputs[floats[0]].ndim == 2 and outputs[floats[0]].shape[1] > 1:
         return floats[0]
     return None
+
+
+def _energies(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
+    """Energy of the error and of the reference; where the reference is Inf or NaN only the same is no error."""
+    finite = np.isfinite(wanted)
+    if not np.array_equal(found[~finite], wanted[~finite], equal_nan=True):
+        return float("inf"), 0.0
+    with np.errstate(invalid="ignore", over="ignore"):  # a broken model may give Inf
+        error = float(((found[finite] - wanted[finite]) ** 2).sum())
+    return error, float((wanted[finite] ** 2).sum())
 
 
 def _closeness(error_energy: float, energy: float) -> float:

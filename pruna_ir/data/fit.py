@@ -110,7 +110,7 @@ class Fit:
         return feeds
 
     def _convert(self, named: Mapping[str, np.ndarray], spec: TensorSpec, index: int) -> np.ndarray:
-        array = named[spec.name]
+        array = np.asarray(named[spec.name])  # a row of a column of numbers is a NumPy scalar, which runtimes refuse
         if array.dtype == spec.dtype:
             return array
         if array.dtype.kind in "biu":

@@ -104,8 +104,11 @@ def test_a_log_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     assert caught.value.diagnostic.code == "C003"
 
 
-def test_deciding_the_same_twice_is_a_bug_of_the_pass() -> None:
+def test_a_key_that_is_asked_for_again_is_numbered() -> None:
     log = DecisionLog()
-    log.decide("key", lambda: 1)
-    with pytest.raises(AssertionError, match="decided twice: key"):
-        log.decide("key", lambda: 1)
+    assert [log.decide("key", lambda value=value: value) for value in (1, 2)] == [1, 2]
+    assert log.entries == {"key": 1, "key #2": 2}
+    replay = DecisionLog(log.entries, replaying=True)
+    assert [replay.decide("key", never) for _ in range(2)] == [1, 2]
+    with pytest.raises(PrunaError, match="has no entry `key #3`"):
+        replay.decide("key", never)

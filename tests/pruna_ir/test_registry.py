@@ -146,3 +146,11 @@ def test_a_broken_package_is_named(name: str, reason: str) -> None:
 
 def test_the_table_is_read_without_importing_passes() -> None:
     assert "their-pass" not in registry.passes()  # the package of the other tests is gone
+
+
+def test_a_module_that_does_not_parse_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half_written_pass.py").write_text("class Half(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PrunaError, match="half_written_pass:Half` cannot be loaded: invalid syntax") as caught:
+        registry.resolve("half_written_pass:Half")
+    assert caught.value.diagnostic.code == "X001"

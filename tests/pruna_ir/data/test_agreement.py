@@ -30,6 +30,16 @@ def test_other_outputs_are_compared_by_their_error(data: Split) -> None:
     assert evaluate(lambda f: {"y": f["x"][:, :, None] * np.float32(np.inf)}, data, metric) == 0.0
 
 
+def test_infinite_references_want_the_same(data: Split) -> None:
+    def masked(feeds: dict[str, np.ndarray], mask: float) -> dict[str, np.ndarray]:
+        return {"y": np.where(feeds["x"] > 1, np.float32(mask), feeds["x"])[:, :, None]}
+
+    metric = Agreement(lambda f: masked(f, -np.inf))
+    assert evaluate(lambda f: masked(f, -np.inf), data, metric) == 1.0
+    assert evaluate(lambda f: masked(f, np.inf), data, metric) == 0.0
+    assert evaluate(lambda f: masked(f, 0.0), data, metric) == 0.0
+
+
 def test_several_outputs_are_averaged_and_integers_compared(data: Split) -> None:
     def outputs(feeds: dict[str, np.ndarray], factor: float, shift: int) -> dict[str, np.ndarray]:
         classes = feeds["x"].argmax(1)

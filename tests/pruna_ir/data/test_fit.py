@@ -34,6 +34,11 @@ def test_ready_batch_becomes_rows(spec: Any, refuses: Any) -> None:
         rows([spec("x", 1, 1)], {"x": np.array([[0.0], [np.nan]], np.float32)})
 
 
+def test_a_number_becomes_an_array(spec: Any) -> None:
+    ((feeds, _),) = rows([spec("rate", dtype="int64")], {"rate": np.arange(3)[1]})
+    assert isinstance(feeds["rate"], np.ndarray) and feeds["rate"].shape == ()
+
+
 def test_without_batch_axis_a_sample_is_a_whole_feed(spec: Any) -> None:
     arrays = {"x": np.zeros((1, 4), np.float32), "rate": np.array(16000)}
     ((feeds, _),) = rows([spec("x", None, "T"), spec("rate", dtype="int64")], arrays)
