@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,12 +33,16 @@ class Reason:
 
 @dataclass(frozen=True)
 class Remark:
-    """A reason that a pass gives for what it did, or did not do, at a node (or to the whole model: `node` is empty)."""
+    """A reason that a pass gives for what it did, or did not do, at a node (or to the whole model: `node` is empty).
+
+    `stake` is the number of elements that the node writes: the larger, the more a missed transformation would save.
+    """
 
     kind: RemarkKind
     pass_name: str
     node: str
     reason: Reason | str
+    stake: int = 0
 
     def __str__(self) -> str:
         place = f" `{self.node}`" if self.node else ""
@@ -46,3 +51,13 @@ class Remark:
     def to_json(self) -> dict[str, str]:
         """The remark as `--json` shows it."""
         return {"kind": str(self.kind), "pass": self.pass_name, "node": self.node, "reason": str(self.reason)}
+
+
+def best_first(remarks: Iterable[Remark]) -> Iterator[str]:
+    """Missed remarks as lines, those with most at stake first; the same reason of a pass at other nodes is counted."""
+    groups: dict[tuple[str, str], list[Remark]] = {}
+    for remark in remarks:
+        groups.setdefault((remark.pass_name, str(remark.reason)), []).append(remark)
+    for group in sorted(groups.values(), key=lambda group: -sum(remark.stake for remark in group)):
+        first = max(group, key=lambda remark: remark.stake)
+        yield f"{first} (and at {len(group) - 1} more)" if len(group) > 1 else str(first)

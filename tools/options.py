@@ -227,7 +227,8 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--remarks",
         metavar="KIND",
-        help="reasons: all (also without a KIND), passed, missed, analysis, or a regular expression of passes",
+        help="reasons: all (also without a KIND), passed, missed (the largest tensors first), analysis, or a regular "
+        "expression of passes",
     )
     group.add_argument("--verify-each", action="store_true", help="verify the whole model after every pass")
     group.add_argument("--time-passes", action="store_true", help="where the time goes, by pass and rule")

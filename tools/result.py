@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pruna_ir.analysis.counting import bytes_on_disk
 from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.emission import Feeds, Staged
+from pruna_ir.remarks import best_first
 from pruna_ir.report.measure import Counts, Latencies, measure_latencies, measure_scores
 from pruna_ir.report.summary import ArtifactFigures, Score, Speedup, StageFigures, Summary
 from pruna_ir.report.table import figures_table, missing_figures, passes_table, remark_counts
@@ -123,9 +124,9 @@ def warn_of_losses(summary: Summary, plan: Plan, talk: Talk) -> None:
 def show(summary: Summary, plan: Plan, talk: Talk) -> None:
     """Remarks that were asked for, what the passes did, and the figures."""
     if plan.options.remarks is not None:
-        for remark in summary.remarks:
-            if _selected(remark, plan.options.remarks):
-                talk.say(str(remark))
+        chosen = [remark for remark in summary.remarks if _selected(remark, plan.options.remarks)]
+        for line in best_first(chosen) if plan.options.remarks == "missed" else map(str, chosen):
+            talk.say(line)
     if summary.stages:
         talk.show(passes_table(summary))
     talk.show(figures_table(summary))

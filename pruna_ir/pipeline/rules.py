@@ -6,6 +6,7 @@ until nothing fires. Sub-graphs of control-flow nodes are visited as graphs of t
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
 from collections import deque
@@ -127,7 +128,7 @@ def _try(rule: Rule, root: gs.Node, rewriter: Rewriter, run: _Run, missed: Misse
         reason = rule.check(match, rewriter)
         label = node_name(root)
         if reason is not None:
-            missed[rule.name, id(root)] = root, Remark(RemarkKind.MISSED, rule.name, label, reason)
+            missed[rule.name, id(root)] = root, Remark(RemarkKind.MISSED, rule.name, label, reason, _stake(root))
         elif run.context.steps.take(f"{rule.name} at `{label}`"):
             rule.rewrite(match, rewriter)
             run.result.count(rule.name)
@@ -136,6 +137,12 @@ def _try(rule: Rule, root: gs.Node, rewriter: Rewriter, run: _Run, missed: Misse
             fired = True
     stats.seconds += time.perf_counter() - start
     return fired
+
+
+def _stake(node: gs.Node) -> int:
+    """The number of elements that a node writes, symbolic dimensions counted as one."""
+    shapes = [tensor.shape or () for tensor in node.outputs]
+    return sum(math.prod(size for size in shape if isinstance(size, int)) for shape in shapes)
 
 
 def op_key(node: gs.Node) -> str:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pruna_ir.remarks import Reason, Remark, RemarkKind
+from pruna_ir.remarks import Reason, Remark, RemarkKind, best_first
 
 
 class Counting:
@@ -34,3 +34,15 @@ def test_json_has_the_documented_keys() -> None:
 
 def test_braces_in_values_are_left_alone() -> None:
     assert str(Reason("`{}` is odd", "{0}")) == "`{0}` is odd"
+
+
+def test_missed_remarks_are_best_first_and_the_same_reason_is_told_once() -> None:
+    def miss(rule: str, node: str, reason: str, stake: int) -> Remark:
+        return Remark(RemarkKind.MISSED, rule, node, reason, stake)
+
+    found = [miss("a", "x", "no", 3), miss("b", "y", "odd", 8), miss("a", "z", "no", 6), miss("a", "w", "?", 1)]
+    assert list(best_first(found)) == [
+        "missed [a] `z`: no (and at 1 more)",
+        "missed [b] `y`: odd",
+        "missed [a] `w`: ?",
+    ]

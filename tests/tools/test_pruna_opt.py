@@ -290,6 +290,18 @@ def test_remarks_by_pass(run: Run, model_file: Path) -> None:
     assert "[fuse-conv-bn]" in shown and "[dead-code]" not in shown
 
 
+def test_missed_remarks_start_with_the_largest_tensor(run: Run, tmp_path: Path) -> None:
+    def chain(name: str, size: int) -> str:
+        return f"{name}c = Clip({name}, low, high) {name}d = Clip({name}c, high, low)"
+
+    text = f"""<ir_version: 8, opset_import: ["" : 17]>
+    g (float[2] s, float[9] l) => (float[2] sd, float[9] ld) <float low = {{0}}, float high = {{1}}>
+    {{ {chain("s", 2)} {chain("l", 9)} }}"""
+    (tmp_path / "clips.onnxtxt").write_text(text)
+    shown = run("clips.onnxtxt", "-passes=join-clips", "--remarks=missed").stderr
+    assert shown.startswith("missed [join-clips] `ld`: the limits 1.0 and 0.0"), shown
+
+
 def test_dry_run_writes_nothing(run: Run, model_file: Path, data_file: Path) -> None:
     outcome = run("model.onnx", "-O2", "--data=data.npz", "-o", "out.onnx", "--dry-run")
     assert outcome.returncode == 0 and "writes    out.onnx" in outcome.stdout
