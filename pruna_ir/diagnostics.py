@@ -39,7 +39,8 @@ CODES: dict[str, Code] = {
     "M007": Code("The model uses a construct that the IR cannot hold (sequences, optionals)."),
     "M008": Code("Weights hold NaN or Inf."),
     "M009": Code("ONNX Runtime refuses the model."),
-    "M010": Code("Raising the opset changed the model's numbers."),
+    "M010": Code("Raising the opset changed the model's numbers, or made operators that ONNX Runtime cannot run."),
+    "M011": Code("The opset that was asked for is lower than the model's, or newer than what is installed."),
     # P: pipelines and passes
     "P001": Code("The pipeline text has a syntax error.", USAGE),
     "P002": Code("No pass has this name.", USAGE),

@@ -26,36 +26,79 @@ FUSION_RULES: dict[str, str] = {
     "join-slices": "pruna_ir.passes.fusion.join_slices:JoinSlices",
     "join-concats": "pruna_ir.passes.fusion.join_concats:JoinConcats",
     "bypass-concat": "pruna_ir.passes.fusion.bypass_concat:BypassConcat",
+    "split-stack": "pruna_ir.passes.fusion.split_stack:SplitStack",
     "push-transposes": "pruna_ir.passes.fusion.push_transposes:PushTransposes",
+    "push-reshapes": "pruna_ir.passes.fusion.push_reshapes:PushReshapes",
     "fold-scalar-chains": "pruna_ir.passes.fusion.fold_scalar_chains:FoldScalarChains",
     "fuse-conv-bn": "pruna_ir.passes.fusion.fuse_conv_bn:FuseConvBn",
     "fuse-conv-affine": "pruna_ir.passes.fusion.fuse_conv_affine:FuseConvAffine",
+    "fuse-norm-affine": "pruna_ir.passes.fusion.fuse_norm_affine:FuseNormAffine",
+    "fold-scale": "pruna_ir.passes.fusion.fold_scale:FoldScale",
     "fuse-matmul-add": "pruna_ir.passes.fusion.fuse_matmul_add:FuseMatmulAdd",
+    "flatten-matmul": "pruna_ir.passes.fusion.flatten_matmul:FlattenMatmul",
+    "fuse-roll": "pruna_ir.passes.fusion.fuse_roll:FuseRoll",
     "fuse-focus": "pruna_ir.passes.fusion.fuse_focus:FuseFocus",
     "fuse-pad-conv": "pruna_ir.passes.fusion.fuse_pad_conv:FusePadConv",
     "fuse-bn-conv": "pruna_ir.passes.fusion.fuse_bn_conv:FuseBnConv",
     "fuse-convtranspose-bn": "pruna_ir.passes.fusion.fuse_convtranspose_bn:FuseConvtransposeBn",
     "fuse-gemm-bn": "pruna_ir.passes.fusion.fuse_gemm_bn:FuseGemmBn",
+    "fuse-conv-conv": "pruna_ir.passes.fusion.fuse_conv_conv:FuseConvConv",
+    "fuse-matmul-matmul": "pruna_ir.passes.fusion.fuse_matmul_matmul:FuseMatmulMatmul",
+    "merge-shared-input": "pruna_ir.passes.fusion.merge_shared_input:MergeSharedInput",
     "merge-parallel-branches": "pruna_ir.passes.fusion.merge_parallel_branches:MergeParallelBranches",
 }
 
+# Rules that `recognize` runs together to a fixed point, in this order; each is also a pass of its own.
+RECOGNITION_RULES: dict[str, str] = {
+    "recognize-gelu": "pruna_ir.passes.recognition.recognize_gelu:RecognizeGelu",
+    "recognize-hard-sigmoid": "pruna_ir.passes.recognition.recognize_hard_sigmoid:RecognizeHardSigmoid",
+    "recognize-hard-swish": "pruna_ir.passes.recognition.recognize_hard_swish:RecognizeHardSwish",
+    "recognize-layer-norm": "pruna_ir.passes.recognition.recognize_layer_norm:RecognizeLayerNorm",
+    "recognize-instance-norm": "pruna_ir.passes.recognition.recognize_instance_norm:RecognizeInstanceNorm",
+    "recognize-rms-norm": "pruna_ir.passes.recognition.recognize_rms_norm:RecognizeRmsNorm",
+    "recognize-group-norm": "pruna_ir.passes.recognition.recognize_group_norm:RecognizeGroupNorm",
+    "recognize-l2-norm": "pruna_ir.passes.recognition.recognize_l2_norm:RecognizeL2Norm",
+    "recognize-unlimited-softplus": (
+        "pruna_ir.passes.recognition.recognize_unlimited_softplus:RecognizeUnlimitedSoftplus"
+    ),
+    "recognize-mish": "pruna_ir.passes.recognition.recognize_mish:RecognizeMish",
+    "recognize-softplus": "pruna_ir.passes.recognition.recognize_softplus:RecognizeSoftplus",
+    "recognize-softsign": "pruna_ir.passes.recognition.recognize_softsign:RecognizeSoftsign",
+    "recognize-swish": "pruna_ir.passes.recognition.recognize_swish:RecognizeSwish",
+    "recognize-rotary": "pruna_ir.passes.recognition.recognize_rotary:RecognizeRotary",
+    "recognize-attention": "pruna_ir.passes.recognition.recognize_attention:RecognizeAttention",
+}
+
 PASSES: dict[str, str] = {
+    "raise-opset": "pruna_ir.passes.simplify.raise_opset:RaiseOpset",
     "onnxsim": "pruna_ir.passes.simplify.onnxsim:Onnxsim",
     "fold-constants": "pruna_ir.passes.simplify.fold_constants:FoldConstants",
+    "fold-large-constants": "pruna_ir.passes.simplify.fold_large_constants:FoldLargeConstants",
+    "inline-branches": "pruna_ir.passes.simplify.inline_branches:InlineBranches",
+    "drop-outputs": "pruna_ir.passes.simplify.drop_outputs:DropOutputs",
+    "unroll-loops": "pruna_ir.passes.simplify.unroll_loops:UnrollLoops",
+    "fold-shapes": "pruna_ir.passes.simplify.fold_shapes:FoldShapes",
     "deduplicate": "pruna_ir.passes.simplify.deduplicate:Deduplicate",
     "dead-code": "pruna_ir.passes.simplify.dead_code:DeadCode",
+    "recognize": "pruna_ir.passes.recognition.recognize:Recognize",
+    "expand": "pruna_ir.passes.recognition.expand:Expand",
     "fuse": "pruna_ir.passes.fusion.fuse:Fuse",
     "quantize": "pruna_ir.passes.quantization.quantize:Quantize",
     "store-weights": "pruna_ir.passes.quantization.store_weights:StoreWeights",
+    **RECOGNITION_RULES,
     **FUSION_RULES,
 }
 
 # Pipelines with a name. They expand to their text wherever they stand.
 PIPELINES: dict[str, str] = {
-    "simplify": "onnxsim,fold-constants,deduplicate,dead-code",
+    "simplify": (
+        "fold-constants,remove-noop,fold-shapes,inline-branches,unroll-loops,onnxsim,"
+        "fold-constants,fold-shapes,deduplicate,dead-code,fold-large-constants"
+    ),
     "O0": "",
-    "O1": "simplify,fuse,deduplicate,dead-code",
-    "O2": "O1,quantize,store-weights",
+    # fuse-focus sums in another order, and detectors that end in exponentials make more of that than -O1 allows.
+    "O1": "simplify,recognize,fold-constants,fuse<skip=[fuse-focus]>,fold-constants,deduplicate,dead-code",
+    "O2": "O1,fuse-focus,quantize,store-weights",
 }
 
 TARGETS: dict[str, str] = {

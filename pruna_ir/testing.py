@@ -27,6 +27,7 @@ from pruna_ir.pipeline.options import read_options
 from pruna_ir.pipeline.pass_base import Effect, Pass, PassResult
 from pruna_ir.remarks import RemarkKind
 from pruna_ir.runtime.session import Session
+from pruna_ir.targets import Target
 
 TOLERANCE = 1e-5
 _TARGET = "ort-cpu"
@@ -34,11 +35,18 @@ _TARGET = "ort-cpu"
 Feeds = Mapping[str, np.ndarray]
 
 
-def run_pass(item: Pass, model: Model, *, data: Dataset | None = None, steps: Steps | None = None) -> PassResult:
+def run_pass(
+    item: Pass,
+    model: Model,
+    *,
+    data: Dataset | None = None,
+    steps: Steps | None = None,
+    target: Target | None = None,
+) -> PassResult:
     """Run one pass over a model, which it changes, and check the invariants of the IR (P008)."""
     context = Context(
         reference=model.clone(),
-        target=registry.target(_TARGET),
+        target=target or registry.target(_TARGET),
         data=None if data is None else data.bind(model.inputs()),
         steps=steps or Steps(),
     )
@@ -54,20 +62,22 @@ def check_pass(
     feeds: Feeds | None = None,
     data: Dataset | None = None,
     tolerance: float = TOLERANCE,
+    target: Target | None = None,
 ) -> tuple[Model, PassResult]:
     """Run a pass over a copy of `model` and check what it promises; the copy, and what the pass said.
 
     Raises AssertionError if the pass lies about having changed the model, breaks an invariant, leaves a graph that
     onnx.checker or ONNX Runtime refuses, changes inputs or outputs, is not repeatable, or does something again when
     it runs a second time; a pass that calls itself exact, also if an output differs by more than `tolerance` of its
-    range. `feeds` are the inputs to compare on, random ones by default.
+    range. `feeds` are the inputs to compare on, random ones by default; `target` is `ort-cpu` by
+    default.
     """
     check_text(item)
     after, again = model.clone(), model.clone()
-    result = run_pass(item, after, data=data)
+    result = run_pass(item, after, data=data, target=target)
     same = after.fingerprint() == model.fingerprint()
     assert result.changed != same, f"says changed={result.changed}, but the model is {'the same' if same else 'not'}"
-    run_pass(item, again, data=data)
+    run_pass(item, again, data=data, target=target)
     assert after.fingerprint() == again.fingerprint(), "two runs on equal models give different models"
     onnx.checker.check_model(after.to_proto())
     if item.effect is not Effect.STRUCTURAL:
@@ -75,7 +85,7 @@ def check_pass(
     if item.effect is Effect.EXACT:
         difference = largest_difference(model, after, feeds)
         assert difference <= tolerance, f"an output differs by {difference:.1e} of its range"
-    second = run_pass(item, again, data=data)
+    second = run_pass(item, again, data=data, target=target)
     assert not second.changed, f"does more in a second run: {second.counts}"
     return after, result
 

@@ -47,6 +47,7 @@ class Options:
     model: Path | None
     passes: str | None
     level: str | None
+    opset: int | None
     target: str | None
     data: str | None
     goal: str
@@ -82,7 +83,17 @@ class Options:
 
     @property
     def pipeline(self) -> str:
-        """The text of the pipeline to run."""
+        """The text of the pipeline to run: `--opset` is a pass before the others."""
+        raising = "" if self.opset is None else f"raise-opset<to={self.opset}>"
+        return ",".join(part for part in (raising, self._chosen) if part)
+
+    @property
+    def pipeline_place(self) -> str:
+        """What the pipeline's text came from, for diagnostics."""
+        return "-passes" if self.passes is not None else f"-{self._chosen}"
+
+    @property
+    def _chosen(self) -> str:
         if self.passes is not None:
             return self.passes
         return self.level or ("O2" if self.demo else DEFAULT_LEVEL)
@@ -189,6 +200,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_work(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--level", help=argparse.SUPPRESS)  # what -O1 becomes
     group.add_argument("--passes", metavar="'A,B<x=1;y=2>'", help="passes to run, in this order")
+    group.add_argument("--opset", type=int, metavar="N", help="raise the model's opset first, for newer operators")
     group.add_argument("--target", metavar="NAME", help="what the model will run on; default: the back end's")
     group.add_argument(
         "--data", metavar="DATA", help="a .yaml, .npz, .npy, folder of images, module:function, or `random`"

@@ -52,7 +52,7 @@ class Plan:
 
 def make_plan(options: Options) -> Plan:
     """Resolve every name and check every place; raises what is wrong with the command line, C002 and C003 too."""
-    manager = PassManager.parse(options.pipeline, "-passes" if options.passes is not None else f"-{options.pipeline}")
+    manager = PassManager.parse(options.pipeline, options.pipeline_place)
     backends = parse_backends(options.emit)
     if not backends:
         raise error("C001", "`--emit` names no back end", help=f"known: {', '.join(registry.backends())}")

@@ -45,12 +45,17 @@ def arithmetic(node: gs.Node, index: int, channels: int, rank: int) -> Affine | 
         stated = list(operand.shape)
         return Reason("`{}` of shape {} is neither a scalar nor one value per channel", operand.name, stated)
     values = np.broadcast_to(as_float64(operand).reshape(-1), (channels,))
-    one, zero = np.ones(channels), np.zeros(channels)
-    if node.op == "Mul":
+    return scale_and_shift(node.op, values, index)
+
+
+def scale_and_shift(op: str, values: np.ndarray, index: int) -> Affine:
+    """What a Mul, Add, Sub or Div with these constants, [channels], computes of its operand number `index`."""
+    one, zero = np.ones_like(values), np.zeros_like(values)
+    if op == "Mul":
         return values, zero
-    if node.op == "Div":
-        with np.errstate(divide="ignore"):
+    if op == "Div":
+        with np.errstate(divide="ignore", invalid="ignore"):
             return one / values, zero
-    if node.op == "Sub":
+    if op == "Sub":
         return (one, -values) if index == 0 else (-one, values)
     return one, values

@@ -1,4 +1,4 @@
-"""Mul and Div, or Add and Sub, by scalars in a row."""
+"""Mul and Div, or Add and Sub, by constants in a row, one of them a scalar."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pruna_ir.passes.fusion.parameters import as_float64, is_parameter, not_foldable, rounded
+from pruna_ir.passes.fusion.parameters import as_float64, is_parameter, not_foldable, rounded, unshared
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, producer
 from pruna_ir.remarks import Reason
@@ -24,7 +24,7 @@ _CANCELLATION = {2: 1.0, 4: 2.0, 8: 2.0}
 
 @dataclass(frozen=True)
 class FoldScalarChains(Rule):
-    """Join two products or quotients, or two sums or differences, with scalar constants into one.
+    """Join two products or quotients, or two sums or differences, with a scalar and another constant into one.
 
         before   Div(Mul(x, a), b)     Sub(c, Add(x, d))
         after    Mul(x, a / b)         Sub(c - d, x)
@@ -32,9 +32,9 @@ class FoldScalarChains(Rule):
     The constants are joined in float64 and rounded once.
 
     Does not fire if the tensor between the two is an output of the graph or has other users, if a constant is
-    quantized, no scalar or no float, if the joint constant would not be finite or a factor is zero, if the value
-    between the two could overflow or underflow where the result does not, or if the terms of a sum cancel each other:
-    x + 1e9 - 1e9 is not x.
+    quantized or no float, if neither is a scalar, if the one that is none has other users, if the joint constant would
+    not be finite or a factor is zero, if the value between the two could overflow or underflow where the result does
+    not, or if the terms of a sum cancel each other: x + 1e9 - 1e9 is not x.
     """
 
     name: ClassVar[str] = "fold-scalar-chains"
@@ -60,17 +60,20 @@ class FoldScalarChains(Rule):
             reason = not_foldable(constants)
         if reason is not None:
             return reason
-        for constant in constants:
-            if np.prod(constant.shape) != 1:
-                return Reason("`{}` of shape {} is not a scalar", constant.name, list(constant.shape))
-        a, b = (float(as_float64(constant).reshape(())) for constant in constants)
+        tensors = [constant for constant in constants if np.prod(constant.shape) != 1]
+        if len(tensors) == 2:
+            names = [constant.name for constant in tensors]
+            return Reason("neither `{}` nor `{}` is a scalar", *names)
+        reason = unshared(tensors)
+        if reason is not None:
+            return reason
+        a, b = np.broadcast_arrays(*(as_float64(constant) for constant in constants))
         size = np.dtype(constants[0].dtype).itemsize
         joint = _product(first.op, a, second.op, b, size) if first.op in _FAMILIES[0] else _sum(match, a, b, size)
         if isinstance(joint, Reason):
             return joint
-        op, value, position = joint
-        rank = max(len(constant.shape) for constant in constants)
-        stored = rounded(np.full((1,) * rank, value), constants[0].dtype, "constant")
+        op, values, position = joint
+        stored = rounded(values, constants[0].dtype, "constant")
         match["joint"] = op, stored, position
         return stored if isinstance(stored, Reason) else None
 
@@ -88,35 +91,38 @@ class FoldScalarChains(Rule):
 
 
 # An operator, its constant, and where its other operand stands.
-_Joint = tuple[str, float, int]
+_Joint = tuple[str, np.ndarray, int]
 
 
-def _product(first: str, a: float, second: str, b: float, size: int) -> _Joint | Reason:
+def _product(first: str, a: np.ndarray, second: str, b: np.ndarray, size: int) -> _Joint | Reason:
     """Two products or quotients as one."""
-    if not (np.isfinite([a, b]).all() and a and b):
-        return Reason("the factors {} and {} are not both finite and other than zero", a, b)
+    useless = ~(np.isfinite(a) & np.isfinite(b)) | (a == 0) | (b == 0)
+    if useless.any():
+        return Reason("the factors {} and {} are not both finite and other than zero", a[useless][0], b[useless][0])
     total = (a if first == "Mul" else 1 / a) * (b if second == "Mul" else 1 / b)
     between = abs(a if first == "Mul" else 1 / a)
     spare = _SPARE_RANGE[size]
-    if not min(1.0, abs(total)) / spare <= between <= max(1.0, abs(total)) * spare:
+    low, high = np.minimum(1.0, abs(total)) / spare, np.maximum(1.0, abs(total)) * spare
+    if not ((low <= between) & (between <= high)).all():
         return Reason("the value between the two could leave the range of its type where the result does not")
     if first == second == "Div":
         return "Div", a * b, 0
     return "Mul", a * b if first == second else a / b if first == "Mul" else b / a, 0
 
 
-def _sum(match: Match, a: float, b: float, size: int) -> _Joint | Reason:
+def _sum(match: Match, a: np.ndarray, b: np.ndarray, size: int) -> _Joint | Reason:
     """Two sums or differences as one: each is sign * x + term."""
     (first, inner), (second, index) = match["first"], match["second"]
     sign, term = _signed(first.op, inner, a)
     outer, addend = _signed(second.op, index, b)
     total = outer * term + addend
-    if abs(term) > abs(total) * _CANCELLATION[size]:
-        return Reason("the terms {} and {} cancel each other", outer * term, addend)
+    cancelling = abs(term) > abs(total) * _CANCELLATION[size]
+    if cancelling.any():
+        return Reason("the terms {} and {} cancel each other", (outer * term)[cancelling][0], addend[cancelling][0])
     return ("Add", total, 0) if sign * outer > 0 else ("Sub", total, 1)
 
 
-def _signed(op: str, index: int, value: float) -> tuple[int, float]:
+def _signed(op: str, index: int, value: np.ndarray) -> tuple[int, np.ndarray]:
     """A sum or difference as the sign of its operand number `index` and what is added to that."""
     if op == "Add":
         return 1, value

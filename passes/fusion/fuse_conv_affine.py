@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir.passes.fusion.affine import scale_and_shift
 from pruna_ir.passes.fusion.parameters import as_float64, is_parameter, not_foldable
 from pruna_ir.passes.fusion.scaled_conv import absorb, cannot_scale, channels, fold
 from pruna_ir.pipeline.rewriter import Rewriter
@@ -50,7 +51,7 @@ class FuseConvAffine(Rule):
         values = _per_channel(as_float64(operand), channels(conv), len(conv.inputs[1].shape))
         if values is None:
             return Reason("`{}` of shape {} is neither a scalar nor one value per channel", operand.name, operand.shape)
-        return fold(match, *_scale_and_shift(match["root"].op, values, match["index"]))
+        return fold(match, *scale_and_shift(match["root"].op, values, match["index"]))
 
     def rewrite(self, match: Match, rewriter: Rewriter) -> None:
         absorb(match, match["root"], rewriter)
@@ -64,16 +65,3 @@ def _per_channel(values: np.ndarray, count: int, rank: int) -> np.ndarray | None
     if shape[1] not in (1, count) or any(size != 1 for axis, size in enumerate(shape) if axis != 1):
         return None
     return np.broadcast_to(values.reshape(-1), (count,))
-
-
-def _scale_and_shift(op: str, values: np.ndarray, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """The operation as scale * y + shift, where y is its operand number `index`."""
-    one, zero = np.ones_like(values), np.zeros_like(values)
-    if op == "Mul":
-        return values, zero
-    if op == "Div":
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return one / values, zero
-    if op == "Sub":
-        return (one, -values) if index == 0 else (-one, values)
-    return one, values

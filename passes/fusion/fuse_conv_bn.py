@@ -5,18 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
-from pruna_ir.model.invariants import node_name
-from pruna_ir.passes.fusion.parameters import as_float64, not_foldable
+from pruna_ir.passes.fusion.affine import batch_norm
 from pruna_ir.passes.fusion.scaled_conv import absorb, cannot_scale, fold
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, producer
 from pruna_ir.remarks import Reason
-
-# The default of the attribute, by ONNX.
-_EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
@@ -39,18 +34,10 @@ class FuseConvBn(Rule):
         return {"bn": root, "conv": conv} if conv is not None else None
 
     def check(self, match: Match, rewriter: Rewriter) -> Reason | None:
-        bn: gs.Node = match["bn"]
-        if bn.attrs.get("training_mode", 0) or any(not tensor.is_empty() for tensor in bn.outputs[1:]):
-            return Reason("`{}` is in training mode", node_name(bn))
-        reason = cannot_scale(match["conv"], rewriter)
-        if reason is None:
-            reason = not_foldable(bn.inputs[1:])
-        if reason is not None:
-            return reason
-        gamma, beta, mean, variance = (as_float64(tensor) for tensor in bn.inputs[1:])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scale = gamma / np.sqrt(variance + bn.attrs.get("epsilon", _EPSILON))
-        return fold(match, scale, beta - mean * scale)
+        affine = batch_norm(match["bn"])
+        if isinstance(affine, Reason):
+            return affine
+        return cannot_scale(match["conv"], rewriter) or fold(match, *affine)
 
     def rewrite(self, match: Match, rewriter: Rewriter) -> None:
         absorb(match, match["bn"], rewriter)

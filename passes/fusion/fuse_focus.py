@@ -13,6 +13,8 @@ import onnx_graphsurgeon as gs
 from pruna_ir.passes.fusion.convolution import group, kernel, padding, per_axis, set_padding
 from pruna_ir.passes.fusion.parameters import not_foldable
 from pruna_ir.passes.fusion.scaled_conv import instead_of
+from pruna_ir.passes.fusion.slicing import slices
+from pruna_ir.passes.fusion.space_to_depth import space_to_depth
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, constants, producer
 from pruna_ir.remarks import Reason
@@ -28,11 +30,11 @@ class FuseFocus(Rule):
         before   Conv(Concat(x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]), W)
         after    Conv(x, V)     kernel, strides and pads twice as large; V is W with its channels put back in space
 
-    The Slices may come in any order, one node an axis or one for all, with any block size. The number of
-    multiplications stays the same.
+    The Slices may come in any order, one node an axis or one for all, with any block size. SpaceToDepth, and the
+    Reshape, Transpose and Reshape that do the same, are read as well. The number of multiplications stays the same.
 
-    Does not fire if the Concat's output is an output of the graph or has other users, if the slices are not all of
-    the offsets of a block, if a sliced size is not known or no multiple of the block, if the Conv has groups or
+    Does not fire if a tensor on the way to the Conv is an output of the graph or has other users, if the slices are not
+    all of the offsets of a block, if a sliced size is not known or no multiple of the block, if the Conv has groups or
     dilations, or if its weight is no floating-point constant.
     """
 
@@ -40,26 +42,28 @@ class FuseFocus(Rule):
     roots: ClassVar[tuple[str, ...]] = ("Conv",)
 
     def match(self, root: gs.Node) -> Match | None:
+        moved = space_to_depth(root.inputs[0])
+        if moved is not None:
+            return {"conv": root, "moved": moved, "source": moved.source}
         concat = producer(root.inputs[0], "Concat")
         if concat is None or len(concat.inputs) < 2:
             return None
         source = _common_source(concat.inputs)
-        return {"conv": root, "concat": concat, "source": source} if source is not None else None
+        return {"conv": root, "moved": None, "source": source} if source is not None else None
 
     def check(self, match: Match, rewriter: Rewriter) -> Reason | None:
-        conv, concat, source = match["conv"], match["concat"], match["source"]
-        reason = rewriter.not_internal(concat.outputs[0]) or not_foldable([conv.inputs[1]])
+        conv, moved = match["conv"], match["moved"]
+        inner = [conv.inputs[0]] if moved is None else moved.between
+        reason = next(filter(None, map(rewriter.not_internal, inner)), None) or not_foldable([conv.inputs[1]])
         if reason is not None:
             return reason
         sizes = kernel(conv)
-        if concat.attrs["axis"] not in (1, -1 - len(sizes)):
-            return Reason("`{}` does not join channels", concat.outputs[0].name)
         if group(conv) != 1:
             return Reason("the Conv has {} groups", group(conv))
         dilations = per_axis(conv, "dilations", len(sizes))
         if any(step != 1 and size != 1 for step, size in zip(dilations, sizes, strict=True)):
             return Reason("the Conv is dilated")
-        blocks = _blocks(concat.inputs, source, len(sizes))
+        blocks = _concatenated(conv, match["source"]) if moved is None else (moved.steps, moved.starts)
         pads = padding(conv)
         for part in (blocks, pads):
             if isinstance(part, Reason):
@@ -70,7 +74,9 @@ class FuseFocus(Rule):
     def rewrite(self, match: Match, rewriter: Rewriter) -> None:
         conv, (steps, starts) = match["conv"], match["blocks"]
         focus, weight = conv.inputs[:2]
-        values = _in_space(weight.values, steps, starts)
+        moved = match["moved"]
+        blocks_first = moved is None or moved.blocks_first
+        values = _in_space(weight.values if blocks_first else _blocks_first(weight.values, len(starts)), steps, starts)
         strides = per_axis(conv, "strides", len(steps))
         conv.attrs["kernel_shape"] = list(values.shape[2:])
         conv.attrs["strides"] = [stride * step for stride, step in zip(strides, steps, strict=True)]
@@ -94,6 +100,15 @@ def _chain(tensor: gs.Tensor) -> list[gs.Tensor]:
     while (node := producer(chain[-1], "Slice")) is not None:
         chain.append(node.inputs[0])
     return chain
+
+
+def _concatenated(conv: gs.Node, source: gs.Tensor) -> Blocks | Reason:
+    """The steps and starts of the slices that a Concat of channels before the Conv puts together."""
+    joined, rank = conv.inputs[0], len(kernel(conv))
+    concat = joined.inputs[0]
+    if concat.attrs["axis"] not in (1, -1 - rank):
+        return Reason("`{}` does not join channels", joined.name)
+    return _blocks(concat.inputs, source, rank)
 
 
 def _blocks(slices: list[gs.Tensor], source: gs.Tensor, rank: int) -> Blocks | Reason:
@@ -135,7 +150,7 @@ def _taken(tensor: gs.Tensor, source: gs.Tensor) -> dict[int, range] | Reason:
             return reason
         if source.shape is None:
             return Reason("the shape of `{}` is not known", source.name)
-        for axis, place in _slices(link.inputs[0]):
+        for axis, place in slices(link.inputs[0]):
             axis %= len(source.shape)
             if not isinstance(source.shape[axis], int):
                 return Reason("axis {} of `{}` is not known as a number", axis, source.name)
@@ -143,12 +158,10 @@ def _taken(tensor: gs.Tensor, source: gs.Tensor) -> dict[int, range] | Reason:
     return taken
 
 
-def _slices(node: gs.Node) -> list[tuple[int, slice]]:
-    """What a Slice takes of which axis; Python's slices mean the same as ONNX's."""
-    given = [[] if tensor.is_empty() else tensor.values.tolist() for tensor in node.inputs[1:]]
-    starts, ends, axes, steps = given + [[]] * (4 - len(given))
-    axes, steps = axes or list(range(len(starts))), steps or [1] * len(starts)
-    return [(axis, slice(*place)) for axis, *place in zip(axes, starts, ends, steps, strict=True)]
+def _blocks_first(weight: np.ndarray, blocks: int) -> np.ndarray:
+    """A weight [outputs, inputs * blocks, k...] as [outputs, blocks * inputs, k...]."""
+    apart = weight.reshape(len(weight), -1, blocks, *weight.shape[2:])
+    return np.ascontiguousarray(apart.swapaxes(1, 2)).reshape(weight.shape)
 
 
 def _in_space(weight: np.ndarray, steps: tuple[int, ...], starts: list[tuple[int, ...]]) -> np.ndarray:

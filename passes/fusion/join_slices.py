@@ -74,7 +74,7 @@ def _cuts(node: gs.Node, rank: int) -> _Cuts:
 
 def _numbers(node: gs.Node, index: int) -> list[int] | None:
     tensor = node.inputs[index] if index < len(node.inputs) else None
-    return [int(value) for value in np.asarray(tensor.values)] if isinstance(tensor, gs.Constant) else None
+    return np.asarray(tensor.values).reshape(-1).tolist() if isinstance(tensor, gs.Constant) else None
 
 
 def _join(source: gs.Tensor, first: _Cuts, second: _Cuts) -> _Cuts | Reason:

@@ -28,7 +28,7 @@ def omitted(node: gs.Node, index: int) -> bool:
 
 def unchanged(node: gs.Node) -> gs.Tensor | None:
     """The input that the node's output equals, or None if the node does something (or may)."""
-    indices = _INDICES.get(node.op, (0,))
+    indices = _INDICES.get(node.op, (0,)) if node.op != "Concat" else range(len(node.inputs))
     question = _TABLE[node.op]
     return next((node.inputs[index] for index in indices if index < len(node.inputs) and question(node, index)), None)
 
@@ -142,6 +142,53 @@ def _alone(node: gs.Node, _: int) -> bool:
     return len(node.inputs) == 1
 
 
+def _joins_nothing(node: gs.Node, index: int) -> bool:
+    """Whether all other inputs of a Concat are empty."""
+    others = [tensor.shape for place, tensor in enumerate(node.inputs) if place != index]
+    return all(shape is not None and shape[node.attrs["axis"]] == 0 for shape in others)
+
+
+def _same_twice(node: gs.Node, _: int) -> bool:
+    """Whether all inputs are one tensor."""
+    return all(tensor is node.inputs[0] for tensor in node.inputs)
+
+
+def _chooses_always(node: gs.Node, index: int) -> bool:
+    """Whether a Where takes all elements from one input, which the others do not broadcast."""
+    condition, chosen = values(node, 0), node.inputs[index]
+    shapes = [static_shape(tensor) for tensor in (node.inputs[0], node.inputs[3 - index]) if tensor is not chosen]
+    if not all(shape is not None and covers(chosen, shape) for shape in shapes):
+        return False
+    return len(shapes) == 1 or (condition is not None and bool((condition == (index == 1)).all()))
+
+
+def _reduces_nothing(node: gs.Node, _: int) -> bool:
+    """Whether a reduction keeps its axes and runs over some of size one, where a sum is what it sums, or over none."""
+    axes, shape = node.attrs.get("axes") if omitted(node, 1) else values(node, 1), node.inputs[0].shape
+    if axes is None or len(axes) == 0:
+        return bool(node.attrs.get("noop_with_empty_axes", 0)) and (omitted(node, 1) or axes is not None)
+    return bool(node.attrs.get("keepdims", 1)) and shape is not None and all(shape[int(axis)] == 1 for axis in axes)
+
+
+def _pools_single_positions(node: gs.Node, _: int) -> bool:
+    shape = node.inputs[0].shape
+    return shape is not None and all(size == 1 for size in shape[2:])
+
+
+def _contracts_nothing(node: gs.Node, _: int) -> bool:
+    """Whether an Einsum of one operand names its axes, and gives them in that order."""
+    before, _arrow, after = node.attrs["equation"].replace(" ", "").partition("->")
+    axes = before.replace(".", "")
+    return len(node.inputs) == 1 and before == after and len(set(axes)) == len(axes)
+
+
+def _attribute(name: str, value: float) -> Callable[[gs.Node, int], bool]:
+    def question(node: gs.Node, _: int) -> bool:
+        return bool(node.attrs.get(name) == value)
+
+    return question
+
+
 def _splits_nothing(node: gs.Node, _: int) -> bool:
     return len(node.outputs) == 1
 
@@ -156,24 +203,38 @@ _TABLE: Mapping[str, Callable[[gs.Node, int], bool]] = {
     "Add": _neutral(0),
     "And": _neutral(True),
     "AveragePool": _pools_single_values,
+    "BitShift": _neutral(0),
+    "BitwiseOr": _neutral(0),
+    "BitwiseXor": _neutral(0),
     "Cast": _same_type,
     "CastLike": _same_type,
     "Clip": _clips_nothing,
-    "Concat": _alone,
+    "Concat": _joins_nothing,
+    "DepthToSpace": _attribute("blocksize", 1),
     "Div": _neutral(1),
+    "Einsum": _contracts_nothing,
     "Expand": _expands_nothing,
     "Flatten": _same_shape,
     "Gather": _gathers_everything,
-    "Max": _alone,
+    "GlobalAveragePool": _pools_single_positions,
+    "LeakyRelu": _attribute("alpha", 1),
+    "Max": _same_twice,
     "Mean": _alone,
-    "Min": _alone,
+    "Min": _same_twice,
     "Mul": _neutral(1),
     "Or": _neutral(False),
     "Pad": _all(1, 0),
+    "PRelu": _neutral(1),
     "Pow": _neutral(1),
+    "ReduceMax": _reduces_nothing,
+    "ReduceMean": _reduces_nothing,
+    "ReduceMin": _reduces_nothing,
+    "ReduceProd": _reduces_nothing,
+    "ReduceSum": _reduces_nothing,
     "Reshape": _same_shape,
     "Resize": _resizes_nothing,
     "Slice": _slices_nothing,
+    "SpaceToDepth": _attribute("blocksize", 1),
     "Split": _splits_nothing,
     "Squeeze": _same_shape,
     "Sub": _neutral(0),
@@ -181,8 +242,13 @@ _TABLE: Mapping[str, Callable[[gs.Node, int], bool]] = {
     "Tile": _all(1, 1),
     "Transpose": _identity_order,
     "Unsqueeze": _same_shape,
+    "Where": _chooses_always,
+    "Xor": _neutral(False),
 }
 OPERATORS = tuple(_TABLE)
 
 # Operators of which another input than the first may be the one that is handed on.
-_INDICES: Mapping[str, tuple[int, ...]] = dict.fromkeys(("Add", "And", "Mul", "Or"), (0, 1))
+_INDICES: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(("Add", "And", "BitwiseOr", "BitwiseXor", "Mul", "Or", "Xor"), (0, 1)),
+    "Where": (1, 2),
+}

@@ -30,6 +30,14 @@ def not_foldable(tensors: Iterable[gs.Tensor]) -> Reason | None:
     return None
 
 
+def unshared(tensors: Iterable[gs.Constant]) -> Reason | None:
+    """Why constants cannot be replaced without storing more than before: others read one of them."""
+    for tensor in tensors:
+        if len(tensor.outputs) > 1:
+            return Reason("`{}` has {} users", tensor.name, len(tensor.outputs))
+    return None
+
+
 def as_float64(tensor: gs.Constant) -> np.ndarray:
     """The values of a constant, in the precision that rules calculate in."""
     return np.asarray(tensor.values, np.float64)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pruna_ir.passes.fusion.bypass import bypass, cannot_bypass, erase_unread
+from pruna_ir.passes.fusion.bypass import bypass, cannot_bypass
 from pruna_ir.passes.fusion.no_operations import OPERATORS, unchanged, values
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, producer
@@ -26,11 +26,13 @@ class RemoveNoop(Rule):
         before   x -> Cast(to its own type) -> Mul(1) -> Relu -> Relu -> y
         after    x -> Relu -> y
 
-    Cast to the same type; Mul, Div and Pow by 1, Add and Sub of 0, And true, Or false; Transpose, Reshape, Flatten,
-    Squeeze, Unsqueeze, Expand, Tile, Slice, Gather, Split, Pad, Resize and AveragePool that leave every value at its
-    place; Concat, Sum, Mean, Max and Min of one; Clip to the limits of the type; a second Abs, Ceil, Floor, Relu, Round
-    or Sign, a Relu behind a Clip that is not negative, and two Not or Neg. A sum with 0 turns -0.0 into 0.0; without
-    it, -0.0 stays.
+    Cast to the same type; Mul, Div and Pow by 1, Add and Sub of 0, And true, Or false, Xor false and their like on
+    bits; Transpose, Reshape, Flatten, Squeeze, Unsqueeze, Expand, Tile, Slice, Gather, Split, Pad, Resize,
+    DepthToSpace, SpaceToDepth, Einsum and average pooling that leave every value at its place; reductions over axes of
+    size one; Concat with empty tensors; Where that always takes the same side; Sum and Mean of one, Max and Min of the
+    same; LeakyRelu and PRelu of slope 1; Clip to the limits of the type; a second Abs, Ceil, Floor, Relu, Round or
+    Sign, a Relu behind a Clip that is not negative, and two Not or Neg. A sum with 0 turns -0.0 into 0.0; without it,
+    -0.0 stays.
 
     Does not fire where broadcasting or an unknown shape could matter (dimensions with the same symbolic name are not
     taken to be equal), on a Clip of floats without limits, which turns infinities into numbers, nor where the node
@@ -49,10 +51,10 @@ class RemoveNoop(Rule):
 
     def rewrite(self, match: Match, rewriter: Rewriter) -> None:
         node = match["node"]
-        before = producer(node.inputs[0])
+        inputs = [tensor for tensor in node.inputs if not isinstance(tensor, gs.Constant)]
         bypass(node, match["source"], rewriter)
-        if before is not None:
-            erase_unread(before, rewriter)
+        for tensor in inputs:
+            rewriter.erase_unread(tensor)
 
 
 def _done_before(node: gs.Node) -> gs.Tensor | None:

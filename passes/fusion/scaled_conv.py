@@ -65,5 +65,5 @@ def absorb(match: Match, node: gs.Node, rewriter: Rewriter) -> None:
 def instead_of(old: gs.Constant, values: np.ndarray, rewriter: Rewriter) -> gs.Constant:
     """A new constant, since others may read the old one; it takes the old one's name if none does."""
     if len(old.outputs) == 1 and not rewriter.is_output(old):
-        return gs.Constant(old.name, values)
+        return gs.Constant(old.name, np.asarray(values))
     return rewriter.constant(old.name, values)

@@ -144,4 +144,4 @@ def _product(dims: Sequence[_Dim]) -> _Dim:
 
 def _constant(node: gs.Node, index: int) -> list[int] | None:
     tensor = node.inputs[index] if index < len(node.inputs) else None
-    return [int(value) for value in np.asarray(tensor.values)] if isinstance(tensor, gs.Constant) else None
+    return np.asarray(tensor.values).reshape(-1).tolist() if isinstance(tensor, gs.Constant) else None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
+import onnx
 import onnx_graphsurgeon as gs
 
 from pruna_ir.model.invariants import node_name
 from pruna_ir.passes.simplify.purity import STANDARD_DOMAINS, is_inference_dropout
+from pruna_ir.passes.simplify.splice import keep_type, write_instead
 from pruna_ir.pipeline.pass_base import Effect, Pass, PassResult
 from pruna_ir.pipeline.rewriter import redirect, remove_nodes
 from pruna_ir.remarks import Reason, Remark, RemarkKind
@@ -25,8 +28,9 @@ class DeadCode(Pass):
         before   x -> Relu -> a -> Identity -> b -> Exp -> y     x -> Log -> unused
         after    x -> Relu -> a -> Exp -> y
 
-    Constants go with their last reader. Sub-graphs are cleaned too, the innermost first, so that what only a dead
-    body read is dead as well.
+    Constants go with their last reader, and so do optional outputs that nothing reads (the mask of a Dropout, the last
+    state of an LSTM). Sub-graphs are cleaned too, the innermost first, so that what only a dead body read is dead as
+    well.
 
     Does not fire where an Identity gives the graph an output that has no other name: its input is an input of the
     graph, a constant, an output itself, or comes from outside of the sub-graph. Nodes of foreign domains are removed
@@ -44,6 +48,9 @@ class DeadCode(Pass):
             if graph is model.graph:  # in a body, ONNX wants an Identity to hand on what comes from outside
                 result.remarks += missed
             self._sweep(graph, result)
+            dropped = sum(_drop_unread(node, graph, model.opset) for node in graph.nodes)
+            if dropped:
+                result.count("outputs dropped", dropped)
         return result
 
     def _bypass(self, graph: gs.Graph, result: PassResult) -> list[Remark]:
@@ -60,9 +67,9 @@ class DeadCode(Pass):
                 missed.append(Remark(RemarkKind.MISSED, self.name, node_name(node), reason))
                 continue
             if id(target) in outputs:
-                _write_instead(source, target)
+                write_instead(source, target)
             else:
-                _keep_type(source, target)
+                keep_type(source, target)
                 redirect(target, source)
             bypassed.append(node)
             result.count(f"{node.op} bypassed")
@@ -90,6 +97,31 @@ class DeadCode(Pass):
             result.count("nodes removed", len(dead))
 
 
+def _drop_unread(node: gs.Node, graph: gs.Graph, opset: int) -> int:
+    """Remove the optional outputs of a node that nothing reads; how many."""
+    if len(node.outputs) == 1 or node.domain not in STANDARD_DOMAINS or node.attrs.get("training_mode", 0):
+        return 0
+    dropped = 0
+    for index in _optional_outputs(node.op, opset):
+        if index < len(node.outputs) and not node.outputs[index].is_empty():
+            tensor = node.outputs[index]
+            if not tensor.outputs and not any(tensor is output for output in graph.outputs):
+                node.outputs[index] = gs.Variable.empty()
+                dropped += 1
+    while dropped and node.outputs[-1].is_empty():
+        del node.outputs[-1]
+    return dropped
+
+
+@cache
+def _optional_outputs(op: str, opset: int) -> tuple[int, ...]:
+    """Which outputs of an operator need not be there; those of Attention belong together."""
+    if op == "Attention" or not onnx.defs.has(op, opset):
+        return ()
+    outputs, optional = onnx.defs.get_schema(op, opset).outputs, onnx.defs.OpSchema.FormalParameterOption.Optional
+    return tuple(index for index, output in enumerate(outputs) if output.option == optional)
+
+
 def _hands_on(node: gs.Node, outputs: set[int]) -> bool:
     """Whether the node's first output is its first input, and nothing else of it is used."""
     if node.op == "Identity" and node.domain in STANDARD_DOMAINS:
@@ -110,19 +142,3 @@ def _needed(source: gs.Tensor, target: gs.Tensor, outputs: set[int], own: set[in
     if id(source.inputs[0]) not in own:
         return Reason("the output `{}` is `{}`, which the outer graph computes", target.name, source.name)
     return None
-
-
-def _write_instead(source: gs.Tensor, target: gs.Tensor) -> None:
-    """Let the node that writes `source` write `target`, a graph output, whose name must stay."""
-    target.inputs.clear()
-    writer = source.inputs[0]
-    index = next(index for index, tensor in enumerate(writer.outputs) if tensor is source)
-    writer.outputs[index] = target
-    redirect(source, target)
-
-
-def _keep_type(source: gs.Tensor, target: gs.Tensor) -> None:
-    """Keep what only the removed tensor's type said."""
-    if isinstance(source, gs.Variable):
-        source.dtype = source.dtype if source.dtype is not None else target.dtype
-        source.shape = source.shape if source.shape is not None else target.shape

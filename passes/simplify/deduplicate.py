@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 
 # Constants that differ do so early: a hash of their first bytes spares reading the rest of most weights.
 _PROBE_BYTES = 4096
+# Operators of two operands that may stand in either order; not Max and Min, where NaN may tell them apart.
+_COMMUTATIVE = frozenset(
+    {"Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Mean", "Mul", "Or", "Sum", "Xor"}
+)
+# Attributes that have their default where every element has this value: their schemas cannot say it.
+_FILLED: Mapping[str, int] = {"dilations": 1, "pads": 0, "strides": 1}
 
 
 @dataclass(frozen=True)
@@ -31,9 +39,10 @@ class Deduplicate(Pass):
         before   x -> Sigmoid -> a     x -> Sigmoid -> b     Mul(a, b) -> y
         after    x -> Sigmoid -> a     Mul(a, a) -> y
 
-    Constants are equal when their type, shape and bytes are; nodes when operator, attributes and inputs are. Common
-    subexpressions of any depth merge in one walk, by value numbering (Alpern, Wegman, Zadeck 1988). The names of
-    graph outputs stay.
+    Constants are equal when their type, shape and bytes are; nodes when operator, attributes and inputs are. It makes
+    no difference whether an attribute that has its default is written, nor in which order a sum or a product of two
+    reads. Common subexpressions of any depth merge in one walk, by value numbering (Alpern, Wegman, Zadeck 1988). The
+    names of graph outputs stay.
 
     Does not fire on random operators, on control flow, on foreign domains, on DequantizeLinear and its kin, which
     runtimes fuse with their readers, nor where both nodes write outputs of the graph. Each sub-graph is deduplicated
@@ -50,7 +59,7 @@ class Deduplicate(Pass):
                 shared = _share_constants(graph)
                 if shared:
                     result.count("constants shared", shared)
-                merged = _ValueNumbering(graph).run()
+                merged = _ValueNumbering(graph, model.opset).run()
                 if merged:
                     result.count("nodes merged", merged)
         return result
@@ -115,6 +124,7 @@ class _ValueNumbering:
     """One walk over a graph that gives equal tensors equal numbers, and merges the nodes that write them."""
 
     graph: gs.Graph
+    opset: int
     numbers: dict[int, int] = field(default_factory=dict)
     first: dict[Hashable, gs.Node] = field(default_factory=dict)
     # Tensors are numbered by identity, so those that fall out of the graph must live as long as the numbers.
@@ -134,10 +144,22 @@ class _ValueNumbering:
         return len(merged)
 
     def _key(self, node: gs.Node) -> Hashable:
-        inputs = tuple(None if tensor.is_empty() else self._number(tensor) for tensor in node.inputs)
-        attributes = tuple(sorted((name, _attribute_key(value)) for name, value in node.attrs.items()))
+        inputs = [-1 if tensor.is_empty() else self._number(tensor) for tensor in node.inputs]
+        while inputs and inputs[-1] == -1:
+            inputs.pop()
+        if node.op in _COMMUTATIVE and len(inputs) == 2:
+            inputs.sort()
+        attributes = tuple(sorted(self._attributes(node)))
         written = tuple(not tensor.is_empty() for tensor in node.outputs)
-        return node.op, inputs, attributes, written
+        return node.op, tuple(inputs), attributes, written
+
+    def _attributes(self, node: gs.Node) -> Iterator[tuple[str, str]]:
+        """The attributes of a node that do not have their defaults."""
+        defaults = _defaults(node.op, self.opset) if node.attrs else {}
+        for name, value in node.attrs.items():
+            key = _attribute_key(value)
+            if key != defaults.get(name) and not (name in _FILLED and all(one == _FILLED[name] for one in value)):
+                yield name, key
 
     def _number(self, tensor: gs.Tensor) -> int:
         return self.numbers.setdefault(id(tensor), len(self.numbers))
@@ -160,6 +182,18 @@ class _ValueNumbering:
             else:
                 redirect(mine, other)
         return True
+
+
+@cache
+def _defaults(op: str, opset: int) -> dict[str, str]:
+    """The defaults of an operator's attributes."""
+    if not onnx.defs.has(op, opset):
+        return {}
+    stated = {name: item.default_value for name, item in onnx.defs.get_schema(op, opset).attributes.items()}
+    values = {name: onnx.helper.get_attribute_value(item) for name, item in stated.items() if item.type}
+    return {
+        name: _attribute_key(value.decode() if isinstance(value, bytes) else value) for name, value in values.items()
+    }
 
 
 def _attribute_key(value: object) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import SparseValues
 
@@ -42,7 +43,8 @@ class FoldConstants(Pass):
         after    Reshape(x, [6]) -> y
 
     ONNX Runtime computes all of them at once, with its optimizations off. Constant nodes become initializers. The
-    Shape of a tensor counts as constant when the dimensions that it reads are numbers.
+    Shape of a tensor counts as constant when the dimensions that it reads are numbers. CastLike becomes a Cast where
+    the type is known.
 
     Does not fire on random operators, on QuantizeLinear and its kin (folding them would undo a quantization), on
     foreign domains, on outputs of the graph, on strings, where the result would need more than `max-growth` bytes above
@@ -60,6 +62,7 @@ class FoldConstants(Pass):
         for graph in [model.graph, *model.graph.subgraphs(recursive=True)]:
             folder = _Folder(graph, self.max_growth, result)
             folder.inline_constants()
+            folder.resolve_casts()
             folder.fold_shapes()
             folder.fold_nodes(model)
         return result
@@ -89,6 +92,20 @@ class _Folder:
             redirect(node.outputs[0], constant)
             folded.append(node)
         self._remove(folded, "Constant nodes inlined")
+
+    def resolve_casts(self) -> None:
+        """Turn CastLike into Cast where the type is known: what it reads besides need not be computed for it."""
+        for node in self.graph.nodes:
+            if node.op != "CastLike" or node.domain not in STANDARD_DOMAINS or not _is_numeric(node.inputs[1].dtype):
+                continue
+            dtype = node.inputs[1].dtype
+            if dtype is not None and not node.attrs.keys() - {"saturate", "round_mode"}:
+                node.op, node.attrs = (
+                    "Cast",
+                    {**node.attrs, "to": onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))},
+                )
+                del node.inputs[1]
+                self.result.count("CastLike resolved")
 
     def fold_shapes(self) -> None:
         """Fold Shape and Size of tensors whose dimensions are known, though their values are not."""

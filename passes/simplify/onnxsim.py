@@ -10,6 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from pruna_ir.diagnostics import PrunaError
+from pruna_ir.model.conversion import with_weights, without_weights
 from pruna_ir.model.external import PROTOBUF_LIMIT
 from pruna_ir.passes.simplify.onnxsim_process import OnnxsimProcess
 from pruna_ir.passes.simplify.onnxsim_result import adapt, same_graph
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     from pruna_ir.pipeline.context import Context
 
 # What rules of ours do too: they give reasons and can be counted, stepped through and switched off.
-_OURS = ("fuse_add_bias_into_conv", "fuse_bn_into_conv", "fuse_matmul_add_bias_into_gemm")
+_OURS = (
+    "fuse_add_bias_into_conv",
+    "fuse_bn_into_conv",
+    "fuse_matmul_add_bias_into_gemm",
+    "fuse_matmul_add_bias_into_gemm_batched",
+)
 # Largest difference from the original's outputs, relative to their range.
 TOLERANCE = 1e-5
 
@@ -41,7 +47,8 @@ class Onnxsim(Pass):
 
     Does not fire, with a remark that says why, if onnxsim fails, does not end within `timeout`, changes the interface
     or the numbers (by more than 1e-5 of an output's range), or makes the file larger; if no input that the model
-    accepts is found to verify it; and for models above 2 GB. Sub-graphs are left as they are.
+    accepts is found to verify it; and for models above 2 GB. Sub-graphs are left as they are, and weights are not shown
+    to it: what computes with them is for other passes.
     """
 
     name: ClassVar[str] = "onnxsim"
@@ -57,15 +64,17 @@ class Onnxsim(Pass):
         infer = len(model.graph.nodes) <= self.infer_up_to
         with OnnxsimProcess(_OURS, infer_shapes=infer) as process:
             original = model.to_proto()
-            typed = original.SerializeToString()
+            light, weights = without_weights(original)
+            typed = light.SerializeToString()
             model.sidecar.strip_types(original)
             with Reference(original, context) as reference:
                 answer = process.simplify(typed, self.timeout)
                 if isinstance(answer, Reason):
                     return self._missed(answer)
                 simplified = onnx.ModelProto.FromString(answer)
-                if same_graph(simplified.graph, original.graph):
+                if same_graph(simplified.graph, light.graph):
                     return PassResult()
+                with_weights(simplified, weights)
                 if not adapt(simplified, original, model):
                     return self._missed(Reason("onnxsim changed the inputs, the outputs or the operator set"))
                 reason = _not_better(simplified, original) or _not_equal(simplified, reference)

@@ -11,7 +11,7 @@ import onnx
 
 from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.diagnostics import PrunaError
-from pruna_ir.model import checks, external, load
+from pruna_ir.model import checks, conversion, external
 from pruna_ir.model.random_feeds import random_feeds
 from pruna_ir.runtime.capture import with_outputs, written_tensors
 from pruna_ir.runtime.session import Session
@@ -40,7 +40,7 @@ def count_macs(model: Model) -> int | Unmeasured:
     # The model states most shapes; what depends on the batch may follow only now that the batch is a number.
     with suppress(_UnknownError):
         return _graph_macs(proto.graph, {})
-    inferred = load.infer_shapes(proto).graph
+    inferred = conversion.infer_shapes(proto).graph
     try:
         return _graph_macs(inferred, {})
     except _UnknownError as unknown:

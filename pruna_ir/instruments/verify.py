@@ -12,7 +12,7 @@ import onnx
 from pruna_ir.diagnostics import PrunaError, error
 from pruna_ir.instruments.base import Instrument
 from pruna_ir.model import checks, external
-from pruna_ir.model.load import infer_shapes
+from pruna_ir.model.conversion import infer_shapes
 from pruna_ir.model.save import write
 
 if TYPE_CHECKING:

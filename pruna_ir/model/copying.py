@@ -6,6 +6,7 @@ made in place shows in both graphs; it also matches tensors by name and takes a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,24 @@ _Copies = dict[int, gs.Tensor]
 def copy_graph(graph: gs.Graph) -> gs.Graph:
     """An independent copy whose constants share their values with the original; those become read-only in both."""
     return _copy_graph(graph, {})
+
+
+def instantiate(body: gs.Graph, given: Sequence[tuple[gs.Tensor, gs.Tensor]]) -> gs.Graph:
+    """A copy of a sub-graph in which other tensors stand for some of its own, its inputs say.
+
+    What it reads of the graphs around it, and its constants, are not copied.
+    """
+    scopes = [body, *body.subgraphs(recursive=True)]
+    own = {id(tensor) for scope in scopes for node in scope.nodes for tensor in node.outputs}
+    own |= {id(tensor) for scope in scopes for tensor in scope.inputs}
+    read = (
+        tensor
+        for scope in scopes
+        for held in [scope.outputs, *(node.inputs for node in scope.nodes)]
+        for tensor in held
+    )
+    outside = {id(tensor): tensor for tensor in read if id(tensor) not in own and not tensor.is_empty()}
+    return _copy_graph(body, {**outside, **{id(old): new for old, new in given}})
 
 
 def _copy_graph(graph: gs.Graph, copies: _Copies) -> gs.Graph:

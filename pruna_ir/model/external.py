@@ -44,7 +44,7 @@ def is_external(tensor: onnx.TensorProto) -> bool:
 def exceeds(proto: onnx.ModelProto, limit: int) -> bool:
     """Whether a model takes more than `limit` bytes. A protobuf above 2 GiB cannot be asked: it raises an error."""
     held = (tensor for tensor in tensors(proto.graph) if not is_external(tensor))
-    if sum(_size(tensor) for tensor in held if tensor.data_type != onnx.TensorProto.STRING) > limit:
+    if sum(size(tensor) for tensor in held if tensor.data_type != onnx.TensorProto.STRING) > limit:
         return True
     try:
         return bool(proto.ByteSize() > limit)
@@ -97,7 +97,7 @@ def _locate(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
     location = Path(info.get("location", ""))
     if location.is_absolute() or ".." in location.parts:
         raise error("M003", f"`{tensor.name}` points outside of the model's folder", place=location)
-    needed = _size(tensor)
+    needed = size(tensor)
     try:
         offset, length = int(info.get("offset") or 0), int(info.get("length") or needed)
     except ValueError:
@@ -108,7 +108,7 @@ def _locate(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
     return folder / location, offset, length
 
 
-def _size(tensor: onnx.TensorProto) -> int:
+def size(tensor: onnx.TensorProto) -> int:
     """Bytes that the values of a tensor take."""
     return (int(np.prod(tensor.dims, dtype=np.int64)) * _bits(tensor) + 7) // 8
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,10 +13,13 @@ from onnx.inliner import inline_local_functions
 from pruna_ir.diagnostics import PrunaError, error
 from pruna_ir.model import checks, external
 from pruna_ir.model.attributes import normalize_attributes
+from pruna_ir.model.conversion import infer_shapes
 from pruna_ir.model.opset import MINIMUM_OPSET, default_opset, raise_opset
 from pruna_ir.model.sidecar import Sidecar
 
 TEXT_SUFFIXES = (".onnxtxt", ".onnxtext")
+# Before it, an initializer had to be listed as an input too.
+_FREE_INITIALIZERS = 4
 
 
 @dataclass
@@ -64,8 +66,8 @@ def parse(data: bytes | str, *, place: str = "model", is_text: bool = False) -> 
 def normalize(proto: onnx.ModelProto, folder: Path, place: str = "model") -> Loaded:
     """Check a protobuf and bring it into the one form that passes see. `proto` is changed.
 
-    Functions are inlined, initializers listed as inputs are demoted, the opset is at least 13, nodes are sorted and
-    every tensor whose type ONNX can infer has it.
+    Functions are inlined, initializers listed as inputs are demoted, the opset is at least 13 and the IR version 4,
+    nodes are sorted and every tensor whose type ONNX can infer has it.
     """
     external.check_files(proto.graph, folder)
     if not proto.graph.name:
@@ -78,17 +80,18 @@ def normalize(proto: onnx.ModelProto, folder: Path, place: str = "model") -> Loa
     checks.sort_nodes(proto.graph, place)
     checks.check_operators(proto, place)
     sidecar = Sidecar.of(proto)
-    proto = infer_shapes(proto)  # before the checker, which insists on shapes that exporters may leave out
+    infer_shapes(proto)  # before the checker, which insists on shapes that exporters may leave out
+    _drop_repeated_types(proto.graph)
     _check(proto, folder, place)
     checks.check_weights(proto.graph, place)
     normalize_attributes(proto.graph, place)
     demoted = _demote_initializers(proto.graph)
+    proto.ir_version = max(proto.ir_version, _FREE_INITIALIZERS)
     if demoted:
         notes.append(f"{demoted} initializers were listed as inputs and are now constants")
     before = default_opset(proto)
     if before < MINIMUM_OPSET:
-        raised, evidence = raise_opset(proto, place)
-        proto = infer_shapes(raised)
+        proto, evidence = raise_opset(proto, MINIMUM_OPSET, place)
         notes.append(f"opset raised from {before} to {MINIMUM_OPSET}, {evidence}")
     return Loaded(proto, sidecar, folder, notes)
 
@@ -98,20 +101,6 @@ def _inline_functions(proto: onnx.ModelProto, place: str) -> onnx.ModelProto:
         return inline_local_functions(proto, convert_version=True)
     except (RuntimeError, onnx.checker.ValidationError) as failure:
         raise error("M006", f"the functions cannot be inlined: {_first_line(failure)}", place=place) from None
-
-
-def infer_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Add the types that ONNX can infer; the model as it was if inference fails or it is above 2 GB."""
-    if external.exceeds(proto, external.PROTOBUF_LIMIT):
-        return proto
-    return _attempt(lambda: onnx.shape_inference.infer_shapes(proto, data_prop=True)) or proto
-
-
-def _attempt(infer: Callable[[], onnx.ModelProto]) -> onnx.ModelProto | None:
-    try:
-        return infer()
-    except (onnx.shape_inference.InferenceError, RuntimeError):
-        return None
 
 
 def _check(proto: onnx.ModelProto, folder: Path, place: str) -> None:
@@ -135,6 +124,20 @@ def _context(failure: Exception) -> list[str]:
     return [line[:200] for line in lines if line.startswith("==>")][:2]
 
 
+def _drop_repeated_types(graph: onnx.GraphProto) -> None:
+    """Keep one type of each input and output: graphsurgeon would take that among the inner values, if it says less."""
+    for scope in checks.graphs(graph):
+        interface = {value.name: value for value in [*scope.input, *scope.output]}
+        inner = [value for value in scope.value_info if value.name not in interface]
+        for repeated in scope.value_info:
+            stated = interface.get(repeated.name)
+            if stated is not None and not stated.type.tensor_type.HasField("shape"):
+                stated.type.CopyFrom(repeated.type)
+        if len(inner) < len(scope.value_info):
+            del scope.value_info[:]
+            scope.value_info.extend(inner)
+
+
 def _demote_initializers(graph: onnx.GraphProto) -> int:
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
@@ -145,4 +148,4 @@ def _demote_initializers(graph: onnx.GraphProto) -> int:
     return demoted
 
 
-__all__ = ["Loaded", "PrunaError", "infer_shapes", "normalize", "parse", "read"]
+__all__ = ["Loaded", "PrunaError", "normalize", "parse", "read"]

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from pruna_ir.diagnostics import error
-from pruna_ir.model import external, invariants, load
+from pruna_ir.model import conversion, external, invariants, load
 from pruna_ir.model.attributes import drop_empty_lists
 from pruna_ir.model.collection import collection_paused
 from pruna_ir.model.copying import copy_graph
@@ -68,7 +68,7 @@ class Model:
 
     def adopt(self, proto: onnx.ModelProto) -> None:
         """Take the graph of `proto`, a rewritten form of this model, and keep this model's notes."""
-        self.graph = _import(load.infer_shapes(proto), Path())
+        self.graph = _import(conversion.infer_shapes(proto), Path())
         self.untyped = invariants.untyped_tensors(self.graph)
 
     def to_proto(self) -> onnx.ModelProto:

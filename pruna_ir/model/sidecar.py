@@ -41,7 +41,7 @@ class Sidecar:
     def of(proto: onnx.ModelProto) -> Sidecar:
         """Read the notes of a model; the tensors' data is not copied."""
         sidecar = Sidecar(header=_header(proto))
-        for scope, graph in _scopes(proto.graph, ""):
+        for scope, graph in scopes(proto.graph):
             _visit(scope, graph, sidecar._remember)
             for value in [*graph.input, *graph.output]:
                 sidecar.interface[scope, "interface", value.name] = value
@@ -68,7 +68,7 @@ class Sidecar:
         del proto.opset_import[:]
         proto.opset_import.extend(opset_imports)
         proto.ir_version = ir_version
-        for scope, graph in _scopes(proto.graph, ""):
+        for scope, graph in scopes(proto.graph):
             for value in [*graph.input, *graph.output]:
                 original = self.interface.get((scope, "interface", value.name))
                 if original is not None and _same_type(original, value):
@@ -78,7 +78,7 @@ class Sidecar:
 
     def strip_types(self, proto: onnx.ModelProto) -> None:
         """Remove the value types that inference added: they take room, and readers infer them again."""
-        for scope, graph in _scopes(proto.graph, ""):
+        for scope, graph in scopes(proto.graph):
             kept = [value for value in graph.value_info if (scope, "value", value.name) in self.typed]
             del graph.value_info[:]
             graph.value_info.extend(kept)
@@ -154,12 +154,13 @@ def _visit(scope: str, graph: onnx.GraphProto, visitor: Visitor) -> None:
         visitor((scope, "initializer", tensor.name), tensor)
 
 
-def _scopes(graph: onnx.GraphProto, scope: str) -> Iterator[tuple[str, onnx.GraphProto]]:
+def scopes(graph: onnx.GraphProto, scope: str = "") -> Iterator[tuple[str, onnx.GraphProto]]:
+    """A graph and those nested in it, each by the nodes and attributes that lead to it."""
     yield scope, graph
     for node in graph.node:
         for attribute in node.attribute:
             for index, body in enumerate([attribute.g] if attribute.HasField("g") else attribute.graphs):
-                yield from _scopes(body, f"{scope}/{first_output(node)}.{attribute.name}[{index}]")
+                yield from scopes(body, f"{scope}/{first_output(node)}.{attribute.name}[{index}]")
 
 
 def first_output(node: onnx.NodeProto) -> str:

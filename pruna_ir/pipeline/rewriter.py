@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -62,7 +62,7 @@ def tensor_names(graph: gs.Graph) -> set[str]:
 class Rewriter:
     """Collects insertions and removals and applies them in one sweep.
 
-    A removal is a mark, an insertion hangs on the node that it stands before, and `commit` rebuilds the list once.
+    A removal is a mark, an insertion hangs on the node that it stands beside, and `commit` rebuilds the list once.
     `names` are the tensor names in use in the whole model (default: in this graph), and grow with new tensors.
     """
 
@@ -70,10 +70,13 @@ class Rewriter:
         self.graph = graph
         self._erased: dict[int, gs.Node] = {}
         self._before: dict[int, list[gs.Node]] = {}
+        self._after: dict[int, list[gs.Node]] = {}
         self._touched: list[gs.Node] = []
         self._outputs = {id(tensor) for tensor in graph.outputs}
         self._own = {id(node) for node in graph.nodes}
         self._names = tensor_names(graph) if names is None else names
+        # Nodes, by identity, of which a rule found out what it need not find out again.
+        self.known: dict[Hashable, set[int]] = {}
 
     def is_output(self, tensor: gs.Tensor) -> bool:
         """Whether the tensor is an output of the graph."""
@@ -111,6 +114,15 @@ class Rewriter:
         """Place a new node right before one that is in the graph (or was, until it was erased)."""
         self._own.add(id(node))
         self._before.setdefault(id(before), []).append(node)
+        self._erased.pop(id(node), None)
+        self.touch(node)
+        return node
+
+    def insert_after(self, node: gs.Node, writer: gs.Node | None) -> gs.Node:
+        """Place a new node right behind one that is in the graph, or (None) in front of all nodes."""
+        self._own.add(id(node))
+        places, anchor = (self._before, self.graph.nodes[0]) if writer is None else (self._after, writer)
+        places.setdefault(id(anchor), []).insert(0, node)  # what was placed there earlier may read its output
         self._erased.pop(id(node), None)
         self.touch(node)
         return node
@@ -188,7 +200,7 @@ class Rewriter:
 
     def commit(self) -> None:
         """Rebuild the graph's node list."""
-        if not self._erased and not self._before:
+        if not self._erased and not self._before and not self._after:
             return
         ordered: list[gs.Node] = []
 
@@ -197,9 +209,12 @@ class Rewriter:
                 place(inserted)
             if not self.is_erased(node):
                 ordered.append(node)
+            for inserted in self._after.get(id(node), ()):
+                place(inserted)
 
         for node in self.graph.nodes:
             place(node)
         self.graph.nodes[:] = ordered
         self._erased.clear()
         self._before.clear()
+        self._after.clear()

@@ -24,6 +24,7 @@ from pruna_ir.remarks import Reason, Remark, RemarkKind
 if TYPE_CHECKING:
     from pruna_ir.model import Model
     from pruna_ir.pipeline.context import Context
+    from pruna_ir.targets import Target
 
 # The parts of a match by the names that the rule gives them: nodes and tensors.
 Match = dict[str, Any]
@@ -36,12 +37,16 @@ class Rule(Pass):
     `match` looks at the structure only and is silent. `check` then returns why the rewrite would be wrong (None: it
     is right); its answer becomes a missed remark. `rewrite` does it through the Rewriter. By convention a rule never
     removes a tensor that is a graph output or that others read; `Rewriter.not_internal` tells. `roots` are operators
-    as `op_key` writes them.
+    as `op_key` writes them. `makes` is the operator that the rewrite needs, and the first opset that has it: where the
+    model's is older, or the target is slow at the operator, the driver says so and does not rewrite. `requires` are
+    operators of which a match has one at least (none: unknown): the rule is not tried on models that have none of them.
     """
 
     effect: ClassVar[Effect] = Effect.EXACT
     roots: ClassVar[tuple[str, ...]]
     opsets: ClassVar[tuple[int, int]] = (13, 10_000)
+    makes: ClassVar[tuple[str, int] | None] = None
+    requires: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def match(self, root: gs.Node) -> Match | None:
@@ -83,17 +88,28 @@ Missed = dict[tuple[str, int], tuple[gs.Node, Remark]]
 
 def drive(rules: Sequence[Rule], model: Model, context: Context) -> PassResult:
     """Run rules together to a fixed point over the model and its sub-graphs."""
+    graphs = [model.graph, *model.graph.subgraphs(recursive=True)]
     index: dict[str, list[Rule]] = {}
-    for rule in rules:
+    for rule in _possible(rules, {op_key(node) for graph in graphs for node in graph.nodes}):
         if rule.opsets[0] <= model.opset <= rule.opsets[1]:
             for root in rule.roots:
                 index.setdefault(root, []).append(rule)
     run = _Run(index, context)
     names = tensor_names(model.graph)
-    for graph in [model.graph, *model.graph.subgraphs(recursive=True)]:
+    for graph in graphs:
         _drive_graph(graph, run, names)
     context.rule_stats.append(run.stats)
     return run.result
+
+
+def _possible(rules: Sequence[Rule], present: set[str]) -> list[Rule]:
+    """The rules that may find what they require among operators that are present, or that such rules make."""
+    while True:
+        possible = [rule for rule in rules if not rule.requires or rule.requires & present]
+        made = {rule.makes[0] for rule in possible if rule.makes is not None}
+        if made <= present:
+            return possible
+        present = present | made
 
 
 def _drive_graph(graph: gs.Graph, run: _Run, names: set[str]) -> None:
@@ -125,7 +141,7 @@ def _try(rule: Rule, root: gs.Node, rewriter: Rewriter, run: _Run, missed: Misse
     missed.pop((rule.name, id(root)), None)  # an earlier reason may no longer hold
     fired = False
     if match is not None:
-        reason = rule.check(match, rewriter)
+        reason = rule.check(match, rewriter) or _unavailable(rule, rewriter.graph.opset, run.context.target)
         label = node_name(root)
         if reason is not None:
             missed[rule.name, id(root)] = root, Remark(RemarkKind.MISSED, rule.name, label, reason, _stake(root))
@@ -137,6 +153,18 @@ def _try(rule: Rule, root: gs.Node, rewriter: Rewriter, run: _Run, missed: Misse
             fired = True
     stats.seconds += time.perf_counter() - start
     return fired
+
+
+def _unavailable(rule: Rule, opset: int, target: Target) -> Reason | None:
+    """Why the operator that a rule makes should not stand in the graph."""
+    if rule.makes is None:
+        return None
+    op, since = rule.makes
+    if op in target.slow_ops:
+        return Reason("{} is slower than its parts on `{}`", op, target.name)
+    if opset < since:
+        return Reason("opset {} has no {} (since {}): `--opset {}` raises it", opset, op, since, since)
+    return None
 
 
 def _stake(node: gs.Node) -> int:

@@ -52,6 +52,8 @@ class Target:
 
     `proved_on` names the runtime versions on which the rows were seen to fuse. `stores_weights` says that the runtime
     folds Cast and Mul of a constant at load, so that weights which stay float can be stored in 8 bits for free.
+    `slow_ops` are ONNX operators that take longer than the same from simpler ones, or that it cannot run at every
+    opset that has them: passes do not make them.
     `channel_multiple` is the alignment that pruning keeps.
     """
 
@@ -62,6 +64,7 @@ class Target:
     ops: Mapping[str, OpRow]
     bias_dtype: str = "int32"
     stores_weights: bool = False
+    slow_ops: frozenset[str] = frozenset()
     channel_multiple: int = 1
     backend: str = "onnx"
     proved_on: tuple[str, ...] = ()

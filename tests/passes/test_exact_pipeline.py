@@ -44,20 +44,20 @@ def test_every_pass_keeps_its_promises(name: str, model: Model) -> None:
     check_pass(registry.pass_class(name)(), model)
 
 
-# The largest number of nodes that -O1 may leave: what onnxsim 0.8.1 alone leaves, or less.
+# The largest number of nodes that -O1 may leave, sub-graphs included: what onnxsim 0.8.1 alone leaves, or less.
 NODES = {
     "kws_dscnn": 21,
-    "kwt1_speechcommands": 673,
+    "kwt1_speechcommands": 284,
     "mobilenetv1_025_imagenet": 56,
     "mobilenetv1_025_imagenet_bn": 56,
     "mobilenetv2_100_imagenet": 100,
     "resnet20_cifar10": 54,
     "resnet56_cifar10": 144,
     "resnet56_cifar10_bn": 144,
-    "silero_vad": 2,
+    "silero_vad": 138,
     "squeezenet11_imagenet": 64,
-    "ultraface_rfb320": 123,
-    "yolox_nano_coco": 360,
+    "ultraface_rfb320": 122,
+    "yolox_nano_coco": 365,
 }
 
 
@@ -67,12 +67,10 @@ def test_trained_networks(name: str, shared: Path, tmp_path: Path) -> None:
     before, after = Model.load(source), Model.load(source)
     PassManager.parse("O1").run(after)
     assert after.save(tmp_path / "out.onnx") <= source.stat().st_size
-    assert len(after.graph.nodes) <= NODES[name]
+    assert sum(len(graph.nodes) for graph in [after.graph, *after.graph.subgraphs(recursive=True)]) <= NODES[name]
     feeds = None
     if name == "silero_vad":  # the window that belongs to a sampling rate
         samples = np.random.default_rng(0).standard_normal((1, 512)).astype(np.float32)
         feeds = {"input": samples, "state": np.zeros((2, 1, 128), np.float32), "sr": np.array(16000)}
-    if name == "yolox_nano_coco":  # pixels; on noise ONNX Runtime's own optimizer already moves the outputs by 2e-5
-        feeds = {"images": np.random.default_rng(0).uniform(0, 255, (1, 3, 416, 416)).astype(np.float32)}
     assert largest_difference(before, Model.load(tmp_path / "out.onnx"), feeds) <= 1e-5
     assert not {"torch", "tensorflow", "onnxsim"} & sys.modules.keys()

@@ -38,10 +38,10 @@ def test_every_pass_explains_itself(name: str) -> None:
         assert info.type_text
 
 
-@pytest.mark.parametrize("name", sorted(registry.FUSION_RULES))
-def test_every_fusion_rule_is_a_rule(name: str) -> None:
+@pytest.mark.parametrize("name", sorted([*registry.FUSION_RULES, *registry.RECOGNITION_RULES]))
+def test_every_member_of_a_group_is_a_rule(name: str) -> None:
     assert issubclass(registry.pass_class(name), Rule)
-    assert registry.PASSES[name] == registry.FUSION_RULES[name]
+    assert registry.PASSES[name] == {**registry.FUSION_RULES, **registry.RECOGNITION_RULES}[name]
 
 
 @pytest.mark.parametrize("name", sorted(registry.PIPELINES))

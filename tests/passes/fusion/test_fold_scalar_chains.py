@@ -51,6 +51,17 @@ def test_long_chain_keeps_the_rank() -> None:
     assert ops(after) == ["Mul"]
 
 
+@pytest.mark.parametrize(
+    ("body", "op", "values"),
+    [("t = Mul(x, a) y = Div(t, b)", "Mul", [1, 2, 3]), ("t = Sub(b, x) y = Add(t, a)", "Sub", [4, 6, 8])],
+)
+def test_a_scalar_joins_a_tensor(body: str, op: str, values: list[float]) -> None:
+    after, _ = check_pass(FoldScalarChains(), chain(body, a=[[2, 4, 6]], b=2))
+    (node,) = after.graph.nodes
+    constant = next(tensor for tensor in node.inputs if tensor.name != "x")
+    assert node.op == op and constant.values.tolist() == [values]
+
+
 def test_float16() -> None:
     model = chain("t = Mul(x, a) y = Mul(t, b)", "float16[2,3] y", "float16", a=2, b=6)
     after, _ = check_pass(FoldScalarChains(), model, tolerance=5e-3)
@@ -63,6 +74,7 @@ def test_shared_constants_are_left_alone() -> None:
     assert sorted(float(node.inputs[1].values) for node in after.graph.nodes) == [3, 9]
 
 
+ZERO = "the factors 0.0 and 2.0 are not both finite and other than zero"
 OVERFLOW = "the value between the two could leave the range of its type where the result does not"
 
 
@@ -71,11 +83,14 @@ OVERFLOW = "the value between the two could leave the range of its type where th
     [
         ("t = Mul(x, a) y = Mul(t, b)", "y, t", (2, 3), "`t` is an output of the graph"),
         ("t = Mul(x, a) y = Mul(t, b) z = Neg(t)", "y, z", (2, 3), "`t` has 2 users"),
-        ("t = Mul(x, a) y = Mul(t, b)", "y", ([1, 2, 3], 3), "`a` of shape [3] is not a scalar"),
+        ("t = Mul(x, a) y = Mul(t, b)", "y", ([1, 2, 3], [4, 5, 6]), "neither `a` nor `b` is a scalar"),
+        ("t = Mul(x, a) z = Mul(x, a) y = Mul(t, b)", "y, z", ([1, 2, 3], 3), "`a` has 2 users"),
+        ("t = Mul(x, a) y = Mul(t, b)", "y", ([1, 0, 3], 2), ZERO),
+        ("t = Add(x, a) y = Sub(t, b)", "y", ([1, 64, 9], 64), "the terms 64.0 and -64.0 cancel each other"),
         ("t = Mul(x, a) y = Mul(t, b)", "y", (1e-30, 1e30), OVERFLOW),
         ("t = Mul(x, a) y = Div(t, b)", "y", (1e20, 1e20), OVERFLOW),
         ("t = Mul(x, a) y = Mul(t, b)", "y", (1e20, 1e20), "the fused constant would not be finite in float32"),
-        ("t = Mul(x, a) y = Mul(t, b)", "y", (0, 2), "the factors 0.0 and 2.0 are not both finite and other than zero"),
+        ("t = Mul(x, a) y = Mul(t, b)", "y", (0, 2), ZERO),
         ("t = Add(x, a) y = Sub(t, b)", "y", (1024, 1024), "the terms 1024.0 and -1024.0 cancel each other"),
         ("t = Add(x, a) y = Sub(b, t)", "y", (4, 5), "the terms -4.0 and 5.0 cancel each other"),
     ],

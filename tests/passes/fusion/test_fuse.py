@@ -12,7 +12,7 @@ from onnx_text import model_from, positive, weight
 from pruna_ir import registry
 from pruna_ir.diagnostics import PrunaError
 from pruna_ir.model import Model
-from pruna_ir.passes.fusion.fuse import Fuse, fusion_rules
+from pruna_ir.passes.fusion.fuse import Fuse
 from pruna_ir.pipeline.build import build, to_text
 from pruna_ir.pipeline.context import Steps
 from pruna_ir.pipeline.rewriter import Rewriter
@@ -57,7 +57,7 @@ def test_text() -> None:
 
 
 def test_unknown_rule() -> None:
-    with pytest.raises(PrunaError, match=r"`fuse-conf-bn` is no fusion rule(.|\n)*`fuse-conv-bn`"):
+    with pytest.raises(PrunaError, match=r"`fuse-conf-bn` is no rule of `fuse`(.|\n)*`fuse-conv-bn`"):
         Fuse(only=("fuse-conf-bn",))
 
 
@@ -103,7 +103,7 @@ def test_rules_of_other_packages_run_too(monkeypatch: pytest.MonkeyPatch) -> Non
             FuseReluRelu if reference == known["fuse-relu-relu"] else real(reference)
         ),
     )
-    assert "fuse-relu-relu" in fusion_rules()
+    assert "fuse-relu-relu" in Fuse.rules()
     model = model_from("g (float[2] x) => (float[2] y) { a = Relu(x) b = Relu(a) y = Relu(b) }")
     after, result = check_pass(Fuse(skip=("remove-noop",)), model)
     assert result.counts == {"fuse-relu-relu": 2}

@@ -188,3 +188,54 @@ def test_any_block_kernel_and_padding(data: st.DataObject) -> None:
     )
     after, _ = check_pass(FuseFocus(), model)
     assert ops(after) == ["Conv"]
+
+
+APART = "a = Reshape(x, apart)"
+JOIN = "f = Reshape(t, joined)"
+
+
+def unshuffled(order: list[int], body: str = CONV, outputs: str = OUTPUT, **changes: Any) -> Model:
+    """Blocks of 2 x 3 moved into channels by a Reshape, a Transpose and a Reshape."""
+    turn = f"t = Transpose <perm: ints = {order}> (a)"
+    weights: dict[str, Any] = {
+        "apart": np.array([1, 3, 4, 2, 4, 3]), "joined": np.array([1, 18, 4, 4]), "w": weight(5, 18, 3, 3),
+    }  # fmt: skip
+    text = f"g (float[1,3,8,12] x) => ({outputs}) {{ {APART} {turn} {JOIN} {body} }}"
+    return model_from(text, **{**weights, **changes})
+
+
+@pytest.mark.parametrize("order", [[0, 3, 5, 1, 2, 4], [0, 1, 3, 5, 2, 4]])
+def test_pixel_unshuffle(order: list[int]) -> None:
+    after, _ = check_pass(FuseFocus(), unshuffled(order, outputs="float[1,5,4,4] y"))
+    assert ops(after) == ["Conv"]
+    assert after.graph.nodes[0].inputs[1].shape == (5, 3, 6, 9)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_space_to_depth(size: int) -> None:
+    text = f"""g (float[N,3,H,W] x) => (float[N,5,h,w2] y) {{
+        f = SpaceToDepth <blocksize: int = {size}> (x) {CONV} }}"""
+    case = model_from(text, w=weight(5, 3 * size**2, 3, 3))
+    feeds = {"x": weight(2, 3, 8, 12)}
+    assert ops(check_pass(FuseFocus(), case, feeds=feeds)[0]) == ["Conv"]
+
+
+@pytest.mark.parametrize(
+    ("order", "changes", "left"),
+    [
+        ([0, 5, 3, 1, 2, 4], {}, 4),
+        ([0, 1, 3, 5, 2, 4], {"apart": np.array([1, 3, 2, 4, 4, 3]), "joined": np.array([1, 36, 2, 4]),
+                              "w": weight(5, 36, 3, 3)}, 1),
+        ([0, 1, 3, 5, 2, 4], {"apart": np.array([1, 3, 4, 3, 4, 2]), "joined": np.array([1, 18, 4, 4])}, 4),
+        ([0, 1, 3, 5, 2, 4], {"joined": np.array([1, 18, 2, 8])}, 4),
+    ],
+)  # fmt: skip
+def test_other_orders_and_sizes(order: list[int], changes: dict[str, Any], left: int) -> None:
+    after, _ = check_pass(FuseFocus(), unshuffled(order, outputs="float[1,5,p,q] y", **changes))
+    assert len(ops(after)) == left
+
+
+def test_moved_blocks_with_other_users_stay() -> None:
+    case = unshuffled([0, 1, 3, 5, 2, 4], f"{CONV} z = Neg(t)", "float[1,5,4,4] y, float[1,3,2,3,4,4] z")
+    _, result = check_pass(FuseFocus(), case)
+    assert missed(result) == ["`t` has 2 users"]

@@ -51,6 +51,29 @@ NOTHING: list[tuple[str, dict[str, Any]]] = [
     ("Gather <axis: int = 1> ({r}, {k})", {"k": ints(0, 1, 2)}),
     ("Clip({r}, {k}, {n})", {"k": np.float32(-np.inf), "n": np.float32(np.inf)}),
     ("AveragePool <kernel_shape: ints = [1]> ({r})", {}),
+    ("Max({r}, {r})", {}),
+    ("Min({r}, {r}, {r})", {}),
+    ("LeakyRelu <alpha: float = 1.0> ({r})", {}),
+    ("PRelu({r}, {k})", {"k": np.ones(4, np.float32)}),
+    ("Concat <axis: int = 1> ({k}, {r}, {k})", {"k": np.zeros((2, 0, 4), np.float32)}),
+    ("Concat <axis: int = -1> ({r}, {k})", {"k": np.zeros((2, 3, 0), np.float32)}),
+    ("Where({k}, {r}, {n})", {"k": np.array([True]), "n": np.zeros((3, 1), np.float32)}),
+    ("Where({k}, {n}, {r})", {"k": np.zeros((3, 4), bool), "n": ZERO}),
+    ("Where({k}, {r}, {r})", {"k": np.array([True, False, True, False])}),
+    ('Einsum <equation: string = "abc->abc"> ({r})', {}),
+    ('Einsum <equation: string = "...c -> ...c"> ({r})', {}),
+    ("ReduceSum <noop_with_empty_axes: int = 1> ({r})", {}),
+    ("ReduceSum <noop_with_empty_axes: int = 1> ({r}, {k})", {"k": ints()}),
+]
+# The same for a float[2,1,1,1].
+NOTHING_TO_SINGLES: list[tuple[str, dict[str, Any]]] = [
+    ("ReduceSum(r, k)", {"k": ints(1, -1)}),
+    ("ReduceMean <axes: ints = [1]> (r)", {}),
+    ("ReduceMax <axes: ints = [1, 2]> (r)", {}),
+    ("ReduceProd <axes: ints = [-1]> (r)", {}),
+    ("GlobalAveragePool(r)", {}),
+    ("DepthToSpace <blocksize: int = 1> (r)", {}),
+    ("SpaceToDepth <blocksize: int = 1> (r)", {}),
 ]
 
 
@@ -61,6 +84,33 @@ def test_fires(node: str, constants: dict[str, Any]) -> None:
     after, result = check_pass(RemoveNoop(), model, tolerance=0)
     assert ops(after) == ["Exp", "Neg"]
     assert result.counts == {"remove-noop": 1}
+
+
+@pytest.mark.parametrize(("node", "constants"), NOTHING_TO_SINGLES)
+def test_fires_on_axes_of_size_one(node: str, constants: dict[str, Any]) -> None:
+    text = f"g (float[2,1,1,1] x) => (float[2,1,1,1] y) {{ r = Exp(x) t = {node} y = Neg(t) }}"
+    after, _ = check_pass(RemoveNoop(), model_from(text, **constants), tolerance=0)
+    assert ops(after) == ["Exp", "Neg"]
+
+
+@pytest.mark.parametrize("node", ["ReduceMin(r, k)", "ReduceSum <noop_with_empty_axes: int = 1> (r, k)"])
+def test_axes_of_a_newer_opset(node: str) -> None:
+    axes = ints(0) if "Min" in node else ints()
+    model = model_from(f"g (float[1,3] x) => (float[1,3] y) {{ r = Exp(x) t = {node} y = Neg(t) }}", opset=18, k=axes)
+    assert ops(check_pass(RemoveNoop(), model, tolerance=0)[0]) == ["Exp", "Neg"]
+
+
+@pytest.mark.parametrize(
+    ("node", "constants"),
+    [
+        ("BitwiseOr(r, k)", {"k": np.int32(0)}),
+        ("BitwiseXor(k, r)", {"k": np.zeros((1, 3), np.int32)}),
+        ("Max(r, r)", {}),
+    ],
+)
+def test_whole_numbers(node: str, constants: dict[str, Any]) -> None:
+    text = f"g (int32[2,3] x) => (int32[2,3] y) {{ r = Neg(x) t = {node} y = Abs(t) }}"
+    assert ops(check_pass(RemoveNoop(), model_from(text, opset=18, **constants))[0]) == ["Neg", "Abs"]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +147,19 @@ def test_repeated_or_undone(body: str, left: list[str]) -> None:
         "Gather(r, n00)",
         "Pad(r, pads)",
         "MaxPool <kernel_shape: ints = [1]> (r)",
+        "Max(r, one)",
+        "LeakyRelu(r)",
+        "PRelu(r, zero)",
+        "Where(mixed, r, zero)",
+        "Where(true, r, ones4)",
+        'Einsum <equation: string = "abc->acb"> (r)',
+        'Einsum <equation: string = "abc,abc->abc"> (r, r)',
+        "ReduceSum(r)",
+        "ReduceSum(r, n1)",
+        "ReduceSum <keepdims: int = 0> (r, n0)",
+        "ReduceL2 <axes: ints = [0]> (r)",
+        "ReduceLogSumExp <axes: ints = [1]> (r)",
+        "GlobalAveragePool(r)",
     ],
 )
 def test_does_something(node: str) -> None:
@@ -106,6 +169,8 @@ def test_does_something(node: str) -> None:
         "ones4": np.ones((4, 1, 1, 1), np.float32),
         "shape4": ints(4, 1, 1, 1),
         "turned": ints(1, 3, 2),
+        "true": np.array(True),
+        "mixed": np.array([True, False, True]),
         "n00": ints(0, 0),
         "pads": ints(0, 0, 0, 0, 0, 1),
         **{f"n{number}": ints(number) for number in (0, 1, 2, 9)},
@@ -173,6 +238,12 @@ def test_quantized_operand_is_not_constant() -> None:
     body = "r = Exp(x) k = DequantizeLinear(q, s) y = Mul(r, k)"
     model = model_from(f"g (float[2] x) => (float[2] y) {{ {body} }}", q=np.int8(2), s=np.float32(0.5))
     assert not check_pass(RemoveNoop(), model)[1].changed
+
+
+def test_what_only_it_read_goes() -> None:
+    body = "r = Exp(x) s = Sin(x) t = Cos(s) u = Where(k, r, t) y = Neg(u)"
+    model = model_from(f"g (float[2] x) => (float[2] y) {{ {body} }}", k=np.array(True))
+    assert ops(check_pass(RemoveNoop(), model)[0]) == ["Exp", "Neg"]
 
 
 def test_inside_of_a_sub_graph() -> None:

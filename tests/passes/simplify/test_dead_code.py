@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx_text import model_from, weight
@@ -110,3 +112,32 @@ def test_long_chains_take_no_recursion() -> None:
         DeadCode(), model_from(f"g (float[3] x) => (float[3] y) {{ a0 = Relu(x) {chain} y = Neg(a2999) }}")
     )
     assert ops(after) == ["Relu", "Neg"]
+
+
+LSTM = "LSTM <hidden_size = 2> (x, w, r)"
+
+
+@pytest.mark.parametrize(
+    ("body", "written"),
+    [
+        (f"y, h, c = {LSTM}", ["y"]),
+        (f"a, h, c = {LSTM} y = Unsqueeze(h, k)", ["", "h"]),
+        (f"a, h, c = {LSTM} d = Add(h, c) y = Unsqueeze(d, k)", ["", "h", "c"]),
+    ],
+)
+def test_optional_outputs_that_nothing_reads(body: str, written: list[str]) -> None:
+    constants: dict[str, Any] = {"w": weight(1, 8, 3), "r": weight(1, 8, 2), "k": np.array([0])}
+    text = f"g (float[1,2,3] x) => (float z) {{ {body} z = ReduceSum(y) }}"
+    after, _ = check_pass(DeadCode(), model_from(text, **constants))
+    assert [tensor.name for tensor in after.graph.nodes[0].outputs] == written
+
+
+def test_outputs_that_must_be_there_stay() -> None:
+    text = "g (float[4] x) => (float[2] y) { y, unused = TopK(x, k) }"
+    after, _ = check_pass(DeadCode(), model_from(text, k=np.array([2])))
+    assert len(after.graph.nodes[0].outputs) == 2
+
+
+def test_optional_outputs_of_the_graph_stay() -> None:
+    text = "g (float[1,1,4] x) => (float[1,1,3] y, int64[1,1,3] i) { y, i = MaxPool <kernel_shape = [2]> (x) }"
+    assert not check_pass(DeadCode(), model_from(text))[1].changed

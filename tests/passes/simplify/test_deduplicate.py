@@ -59,6 +59,33 @@ def test_merges_equal_nodes_to_any_depth() -> None:
 @pytest.mark.parametrize(
     "body",
     [
+        "a = Mul(x, k) b = Mul(k, x) y = Add(a, b)",
+        "a = Sum(x, k) b = Sum(k, x) y = Add(a, b)",
+        "a = Elu <alpha = 1.0> (x) b = Elu(x) y = Add(a, b)",
+        "a = Clip(x, o) b = Clip(x, o, ) y = Add(a, b)",
+        "a = Softmax(x) b = Softmax <axis = -1> (x) y = Add(a, b)",
+    ],
+)
+def test_merges_what_is_written_otherwise(body: str) -> None:
+    model = model_from(f"g (float[3] x) => (float[3] y) {{ {body} }}", k=weight(3), o=np.float32(0))
+    after, result = check_pass(Deduplicate(), model, tolerance=0)
+    assert result.counts == {"nodes merged": 1}
+    assert ops(after)[1:] == ["Add"]
+
+
+def test_attributes_whose_default_depends_on_the_rank() -> None:
+    written = '<strides = [1, 1], pads = [0, 0, 0, 0], dilations = [1, 1], auto_pad = "NOTSET", group = 1>'
+    body = f"a = Conv(x, w) b = Conv {written} (x, w) c = Conv <pads = [0, 0, 0, 1]> (x, w) d = Add(a, b)"
+    text = f"g (float[1,2,5,5] x) => (float[1,3,3,7] y) {{ {body} y = Concat <axis = 3> (d, c) }}"
+    after, _ = check_pass(Deduplicate(), model_from(text, w=weight(3, 2, 3, 3)))
+    assert ops(after) == ["Conv", "Conv", "Add", "Concat"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a = Max(x, k) b = Max(k, x) y = Add(a, b)",
+        "a = Sum(x, k, o) b = Sum(o, x, k) y = Add(a, b)",
         "a = LeakyRelu <alpha: float = 0.1> (x) b = LeakyRelu <alpha: float = 0.2> (x) y = Add(a, b)",
         "a = Sub(x, k) b = Sub(k, x) y = Add(a, b)",
         "a = Exp(x) b = Log(x) y = Add(a, b)",

@@ -220,3 +220,30 @@ def test_a_model_without_a_name_gets_one() -> None:
 def test_normalizing_types_every_tensor() -> None:
     loaded = normalize(onnx.parser.parse_model(TEXT), Path())
     assert {value.name for value in loaded.proto.graph.value_info} == {"a", "r"}
+
+
+def test_initializers_of_the_first_ir_versions_need_not_be_inputs_any_more(tmp_path: Path) -> None:
+    proto = small_model().to_proto()
+    proto.ir_version, proto.opset_import[0].version = 3, 9
+    proto.graph.input.append(make_tensor_value_info("b", FLOAT, [4]))
+    model = Model.load(proto)
+    onnx.checker.check_model(model.to_proto())
+    assert [spec.name for spec in model.inputs()] == ["x"]
+    assert (model.to_proto().ir_version, model.opset) == (4, 13)
+
+
+def test_a_poorer_type_among_the_inner_values_does_not_replace_that_of_an_output() -> None:
+    proto = small_model().to_proto()
+    repeated = proto.graph.value_info.add()
+    repeated.CopyFrom(proto.graph.output[0])
+    repeated.type.tensor_type.ClearField("shape")
+    model = Model.load(proto)
+    assert model.outputs() == small_model().outputs()
+    onnx.checker.check_model(model.to_proto())
+
+
+def test_an_output_without_a_shape_takes_that_of_the_inner_values() -> None:
+    proto = small_model().to_proto()
+    proto.graph.value_info.add().CopyFrom(proto.graph.output[0])
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    assert Model.load(proto).outputs() == small_model().outputs()

@@ -54,7 +54,7 @@ def test_a_model_that_made_up_inputs_cannot_run_is_raised_unchecked() -> None:
         [make_tensor_value_info("y", 1, [1, 2, 3])],
     )
     model = Model.load(make_model(graph, opset_imports=[make_opsetid("", 11)], ir_version=6))
-    assert model.notes == ["opset raised from 11 to 13, unchecked: the original does not run on made-up inputs"]
+    assert model.notes == [f"opset raised from 11 to 13, unchecked: {opset.UNCOMPARABLE}"]
 
 
 def test_a_model_without_standard_operators_needs_no_raise() -> None:
@@ -96,3 +96,12 @@ def test_relative_error_takes_the_worst_output_and_misses_none() -> None:
     wanted = {"a": np.array([0.0, 1.0]), "b": np.array([0.0, 1.0])}
     assert relative_error(wanted, {"a": np.array([0.0, 1.0]), "b": np.array([0.5, 1.0])}) == 0.5
     assert relative_error(wanted, {"a": np.array([0.0, 1.0])}) == math.inf
+
+
+def test_what_cannot_be_compared_must_at_least_load() -> None:
+    header = '<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>'
+    text = f"{header} g (float[n] x) => (float[7] y) <int64[1] s = {{7}}>"
+    picky = onnx.parser.parse_model(text + "{ y = Reshape(x, s) }")
+    assert opset.largest_difference(picky, picky) is None
+    with pytest.raises(PrunaError, match="M009"):
+        opset.largest_difference(picky, onnx.parser.parse_model(text + "{ y = com.microsoft.Nothing(x) }"))

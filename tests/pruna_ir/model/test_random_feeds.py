@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pruna_ir.diagnostics import PrunaError, error
+from pruna_ir.model import random_feeds as made_up
 from pruna_ir.model.random_feeds import TRIED_DIMS, random_feeds, runnable_feeds
 from pruna_ir.model.spec import TensorSpec
 
@@ -48,9 +49,37 @@ def test_unknown_dimensions_grow_until_the_model_runs() -> None:
     assert outputs["y"] is feeds["image"]
 
 
+def test_then_one_sample_of_growing_size_is_tried() -> None:
+    tried: list[tuple[int, ...]] = []
+
+    def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        tried.append(feeds["image"].shape)
+        if feeds["image"].shape != (1, 3, 64):
+            raise error("M009", "one window of 64")
+        return {}
+
+    runnable_feeds(run, SPECS)
+    assert tried == [*((size, 3, size) for size in TRIED_DIMS), (1, 3, 2), (1, 3, 16), (1, 3, 64)]
+
+
+def test_feeds_that_would_not_fit_into_memory_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(made_up, "MOST_ELEMENTS", 1 << 17)
+    sizes: list[int] = []
+
+    def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        sizes.append(feeds["image"].size)
+        raise error("M009", "never")
+
+    with pytest.raises(PrunaError, match="never"):
+        runnable_feeds(run, [TensorSpec("image", np.dtype("float32"), ("a", "b", "c", "d"))])
+    assert max(sizes) == 16**4
+    with pytest.raises(PrunaError, match="reasonable size"):
+        runnable_feeds(run, [TensorSpec("image", np.dtype("float32"), (1 << 18,))])
+
+
 def test_a_model_that_never_runs_gives_its_last_reason() -> None:
     def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        raise error("M009", f"not with {len(feeds['image'])}")
+        raise error("M009", f"not with {feeds['image'].shape[-1]}")
 
     with pytest.raises(PrunaError, match=f"not with {TRIED_DIMS[-1]}"):
         runnable_feeds(run, SPECS)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
 import pytest
@@ -18,6 +19,8 @@ rule_names = st.sampled_from(sorted(registry.FUSION_RULES))
 
 def option_values(info: OptionInfo) -> st.SearchStrategy[Any]:
     """Values of an option's type, within its range."""
+    if info.type == (int | None):
+        return st.none() | option_values(replace(info, type=int))
     if info.type is bool:
         return st.booleans()
     if info.type is int:
@@ -76,7 +79,8 @@ def test_text_to_passes_to_text_is_a_fixed_point(text: str) -> None:
 
 
 def test_named_pipelines_expand_in_place() -> None:
-    assert to_text(build("O1")) == f"{registry.PIPELINES['simplify']},fuse,deduplicate,dead-code"
+    text = to_text(build("O1"))
+    assert text == registry.PIPELINES["O1"].replace("simplify", registry.PIPELINES["simplify"])
     assert build("O0") == ()
 
 

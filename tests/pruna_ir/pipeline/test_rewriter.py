@@ -109,6 +109,20 @@ def test_a_tensor_that_others_need_is_not_internal() -> None:
     assert str(rewriter.not_internal(node(graph, "a").outputs[0])) == "`t` has 4 users"  # two of them in bodies
 
 
+def test_insertions_behind_a_node_and_in_front_of_all() -> None:
+    graph = small_model().graph
+    rewriter = Rewriter(graph)
+    add, relu, exp = graph.nodes
+    tensors = [rewriter.variable("new", np.dtype(np.float32), [2]) for _ in range(4)]
+    rewriter.insert(gs.Node("Neg", "early", inputs=[tensors[0]], outputs=[tensors[1]]), before=add)
+    rewriter.insert_after(gs.Node("Abs", "first", inputs=add.inputs[:1], outputs=[tensors[0]]), None)
+    rewriter.insert_after(gs.Node("Neg", "last", inputs=[tensors[2]], outputs=[tensors[3]]), add)
+    rewriter.insert_after(gs.Node("Abs", "behind", inputs=add.outputs[:1], outputs=[tensors[2]]), add)
+    rewriter.erase(relu)
+    rewriter.commit()
+    assert [item.name for item in graph.nodes] == ["first", "early", add.name, "behind", "last", exp.name]
+
+
 def test_touched_nodes_and_their_neighbours_are_looked_at_again() -> None:
     graph = small_model().graph
     rewriter = Rewriter(graph)

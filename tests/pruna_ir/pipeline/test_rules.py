@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -221,3 +221,56 @@ def test_the_first_tensor_that_is_no_constant_is_named() -> None:
     assert constants([constant]) is None
     assert str(constants([constant, gs.Variable("v"), gs.Variable("w")])) == "`v` is not a constant"
     assert producer(constant) is None
+
+
+@dataclass(frozen=True)
+class ReluOfAbs(Rule):
+    """Relu(Abs(x)) as a Gelu: not true, but for the driver to decide on."""
+
+    name: ClassVar[str] = "relu-of-abs"
+    roots: ClassVar[tuple[str, ...]] = ("Relu",)
+    makes: ClassVar[tuple[str, int] | None] = ("Gelu", 20)
+    requires: ClassVar[frozenset[str]] = frozenset({"Abs", "Elu"})
+
+    def match(self, root: gs.Node) -> Match | None:
+        return {"root": root}
+
+    def check(self, match: Match, rewriter: Rewriter) -> Reason | None:
+        return None if producer(match["root"].inputs[0], "Abs") else Reason("no Abs")
+
+    def rewrite(self, match: Match, rewriter: Rewriter) -> None:
+        match["root"].op = "Gelu"
+
+
+def test_operators_that_the_opset_lacks_are_not_made() -> None:
+    model = model_of("Abs", "Relu", "Exp")
+    result, _ = run(model, [ReluOfAbs()])
+    assert [str(remark.reason) for remark in result.remarks] == [
+        "opset 17 has no Gelu (since 20): `--opset 20` raises it"
+    ]
+    model.graph.opset = 20
+    result, _ = run(model, [ReluOfAbs()])
+    assert result.counts == {"relu-of-abs": 1}
+
+
+def test_operators_that_the_target_is_slow_at_are_not_made() -> None:
+    model = model_of("Abs", "Relu", "Exp")
+    target = replace(registry.target("ort-x86"), name="here", slow_ops=frozenset({"Gelu"}))
+    result = drive([ReluOfAbs()], model, Context(model.clone(), target))
+    assert [str(remark.reason) for remark in result.remarks] == ["Gelu is slower than its parts on `here`"]
+
+
+def test_what_the_rule_finds_wrong_comes_first() -> None:
+    result, _ = run(model_of("Abs", "Neg", "Relu", "Exp"), [ReluOfAbs()])
+    assert [str(remark.reason) for remark in result.remarks] == ["no Abs"]
+
+
+def test_rules_are_not_tried_without_the_operators_that_they_require() -> None:
+    _, context = run(model_of("Neg", "Relu", "Exp"), [ReluOfAbs()])
+    assert context.rule_stats == [{}]
+
+    class Maker(DoubleNegation):
+        makes: ClassVar[tuple[str, int] | None] = ("Elu", 6)
+
+    _, context = run(model_of("Neg", "Relu", "Exp"), [ReluOfAbs(), Maker()])
+    assert context.rule_stats[0]["relu-of-abs"].tried == 1
