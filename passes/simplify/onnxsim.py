@@ -85,10 +85,14 @@ class Onnxsim(Pass):
 
     def _report(self, before: onnx.GraphProto, after: onnx.GraphProto) -> PassResult:
         result = PassResult(changed=True)
-        if len(after.node) < len(before.node):
-            result.count("nodes removed", len(before.node) - len(after.node))
-        old, new = (Counter(node.op_type for node in graph.node) for graph in (before, after))
-        values = _listing(old - new), _listing(new - old)
+        for what, old, new in (
+            ("nodes removed", before.node, after.node),
+            ("constants removed", before.initializer, after.initializer),
+        ):
+            if len(new) < len(old):
+                result.count(what, len(old) - len(new))
+        gone, come = (Counter(node.op_type for node in graph.node) for graph in (before, after))
+        values = _listing(gone - come), _listing(come - gone)
         result.remarks.append(self.remark(RemarkKind.PASSED, "", "removed {}; added {}", *values))
         return result
 

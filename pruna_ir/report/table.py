@@ -42,7 +42,7 @@ def figure_rows(summary: Summary) -> Iterator[Row]:
 
 
 def passes_table(summary: Summary) -> Table:
-    """What each pass did, its seconds, and the drift where it was measured."""
+    """What each pass changed, its seconds, and the drift where it was measured; those that changed nothing in one row."""
     from rich import box
     from rich.table import Table
 
@@ -54,11 +54,16 @@ def passes_table(summary: Summary) -> Table:
     scored = next((stage.metric.name for stage in summary.stages if isinstance(stage.metric, Score)), None)
     for title in (["SQNR"] if drift else []) + ([scored] if scored else []):
         table.add_column(title, justify="right")
+    idle = [stage.stage.seconds for stage in summary.stages if not stage.stage.changed]
     for stage in summary.stages:
+        if not stage.stage.changed:
+            continue
         cells = [stage.stage.text, _changes(stage), f"{stage.stage.seconds:.2f}"]
         cells += [_decibels(stage.sqnr_db)] if drift else []
         cells += [f"{stage.metric.value:.4f}" if isinstance(stage.metric, Score) else ""] if scored else []
         table.add_row(*cells)
+    if idle:
+        table.add_row(f"{len(idle)} {'passes' if len(idle) > 1 else 'pass'}", "nothing", f"{sum(idle):.2f}")
     return table
 
 
@@ -117,9 +122,8 @@ def _metric(before: Score | Unmeasured, after: Score | Unmeasured) -> Row:
 
 
 def _changes(figures: StageFigures) -> str:
-    """What a pass counted, or whether it changed anything."""
-    counts = ", ".join(f"{count:,} {what}" for what, count in figures.stage.counts.items())
-    return counts or ("yes" if figures.stage.changed else "no")
+    """What a pass counted."""
+    return ", ".join(f"{count:,} {what}" for what, count in figures.stage.counts.items()) or "yes"
 
 
 def _decibels(value: float | Unmeasured) -> str:

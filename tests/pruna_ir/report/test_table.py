@@ -54,8 +54,18 @@ def test_fits_80_columns() -> None:
 def test_passes_table_has_drift_only_where_it_was_measured() -> None:
     assert "31.5 dB" in printed(passes_table(SUMMARY)) and "0.9000" in printed(passes_table(SUMMARY))
     without = replace(SUMMARY, stages=[StageFigures(Stage("fuse", False, 0.1), WHY, WHY)])
-    text = printed(passes_table(without))
-    assert "SQNR" not in text and "no" in text
+    assert "SQNR" not in printed(passes_table(without))
+
+
+def test_passes_that_changed_nothing_are_one_row() -> None:
+    idle = [StageFigures(Stage(name, False, 0.25), WHY, WHY) for name in ("fuse", "dead-code")]
+    lines = [
+        line.split()
+        for line in printed(passes_table(replace(SUMMARY, stages=[idle[0], QUANTIZED, idle[1]]))).splitlines()
+    ]
+    assert ["quantize", "9", "integer", "kernels", "2.00", "31.5", "dB", "0.9000"] in lines
+    assert ["2", "passes", "nothing", "0.50"] in lines
+    assert not any("fuse" in line for line in lines)
 
 
 def test_remark_counts() -> None:
