@@ -42,7 +42,7 @@ def figure_rows(summary: Summary) -> Iterator[Row]:
 
 
 def passes_table(summary: Summary) -> Table:
-    """What each pass changed, its seconds, and the drift where it was measured; those that changed nothing in one row."""
+    """What each pass changed, its seconds, and the drift where it was measured; idle passes share one row."""
     from rich import box
     from rich.table import Table
 
