@@ -148,17 +148,20 @@ class Evaluator:
     def compare(self, model: Model) -> tuple[float, float]:
         """SQNR in dB and the largest relative error of the outputs, over the first samples.
 
-        Both are the worst of the float outputs (of all outputs if none is float); the error is relative to the
-        output's range. SQNR is infinite for equal outputs; the error is infinite, and the SQNR minus infinity, for an
-        output that is missing, has another shape, or is not finite where the reference is.
+        Both are the worst of the float outputs (of all outputs if none is float) that the model still has; the error
+        is relative to the output's range. SQNR is infinite for equal outputs; the error is infinite, and the SQNR minus
+        infinity, for an output that is new, has another shape, or is not finite where the reference is.
         """
         if not self._expected:
             self._expected = self._outputs(self.reference)
-        floats = {name for name, wanted in self._expected[0].items() if wanted.dtype.kind == "f"}
+        kept = {output.name for output in model.outputs()}
+        if not kept <= self._expected[0].keys():
+            return -math.inf, math.inf
+        floats = {name for name in kept if self._expected[0][name].dtype.kind == "f"}
         distances: dict[str, _Distance] = {}
         for expected, found in zip(self._expected, self._outputs(model), strict=True):
-            for name in floats or expected:
-                distances.setdefault(name, _Distance()).add(expected[name], found.get(name))
+            for name in floats or kept:
+                distances.setdefault(name, _Distance()).add(expected[name], found[name])
         sqnr = min((distance.sqnr_db for distance in distances.values()), default=math.inf)
         return sqnr, max((distance.error for distance in distances.values()), default=0.0)
 
@@ -202,9 +205,9 @@ class _Distance:
     noise: float = 0.0
     error: float = 0.0
 
-    def add(self, wanted: np.ndarray, found: np.ndarray | None) -> None:
+    def add(self, wanted: np.ndarray, found: np.ndarray) -> None:
         """Add a batch. Equal values are no difference, infinite or NaN as they may be: masks hold -inf."""
-        if found is None or found.shape != wanted.shape:
+        if found.shape != wanted.shape:
             self.noise = self.error = math.inf
             return
         wanted, found = wanted.astype(np.float64), found.astype(np.float64)

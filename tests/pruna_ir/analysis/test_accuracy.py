@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import pytest
+from onnx_text import model_from
 from seeded_passes import change_weights, small_model
 
 from pruna_ir.analysis import accuracy
@@ -152,6 +153,16 @@ def reshape(model: Model) -> None:
     graph.nodes[-1].op = "ReduceSum"
     graph.nodes[-1].attrs["keepdims"] = 1
     graph.outputs[0].shape = [1, 1]
+
+
+def test_an_output_that_was_dropped_is_not_compared() -> None:
+    def model() -> Model:
+        return model_from("g (float[n,4] x) => (float[n,4] y, float[n,4] z) { y = Neg(x) z = Exp(x) }")
+
+    fewer = model()
+    del fewer.graph.outputs[1]
+    fewer.graph.cleanup()
+    assert Evaluator(bound(model(), SAMPLES), model()).compare(fewer) == (math.inf, 0.0)
 
 
 def rename(model: Model) -> None:
