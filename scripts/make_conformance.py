@@ -1,7 +1,7 @@
 """Run ONNX's backend suite through -O1 and write `docs/conformance.md`: `python scripts/make_conformance.py`.
 
 It takes some minutes; with `--onnxsim` the cases as they are written go through all of -O1, onnxsim included, which
-takes half an hour more.
+takes some more.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ FORMS = {
 INTRODUCTION = """\
 The [backend tests](https://github.com/onnx/onnx/tree/main/onnx/backend/test) of ONNX {onnx}: single nodes, their
 function bodies, converted PyTorch modules and light forms of well-known networks. Each goes through load,
-`-O1`{without}, save and ONNX Runtime {runtime}, with its optimizations off and on; every pass is verified.
+`-O1`{without}, save and ONNX Runtime
+{runtime}, with its optimizations off and on; every pass is verified.
 
 *Run* counts the cases that ONNX Runtime itself passes. *Passed* means equal to the outputs that the case gives, within
 its own tolerance, and to those of ONNX Runtime for the original model, to 1e-5 of their range. *Changed* counts those
@@ -85,7 +86,7 @@ def everything(jobs: int, onnxsim: bool) -> dict[Key, Outcome]:
 def page(outcomes: dict[Key, Outcome], onnxsim: bool) -> Iterator[str]:
     """The table, and why what did not pass did not."""
     yield from ("# Conformance", "", "<!-- Written by scripts/make_conformance.py. -->", "")
-    without = "" if onnxsim else " without onnxsim"
+    without = " (the forms other than *as written* without onnxsim)" if onnxsim else " without onnxsim"
     yield INTRODUCTION.format(onnx=onnx.__version__, runtime=onnxruntime.__version__, without=without)
     yield from (f"- *{name}*: {text}" for name, text in FORMS.items())
     yield from ("", "| cases | form | run | passed | changed | refused | wrong | crashed |", "|---|---|" + "--:|" * 6)
