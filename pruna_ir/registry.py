@@ -37,6 +37,7 @@ FUSION_RULES: dict[str, str] = {
     "fuse-matmul-add": "pruna_ir.passes.fusion.fuse_matmul_add:FuseMatmulAdd",
     "flatten-matmul": "pruna_ir.passes.fusion.flatten_matmul:FlattenMatmul",
     "fuse-roll": "pruna_ir.passes.fusion.fuse_roll:FuseRoll",
+    "fuse-space-to-depth": "pruna_ir.passes.fusion.fuse_space_to_depth:FuseSpaceToDepth",
     "fuse-focus": "pruna_ir.passes.fusion.fuse_focus:FuseFocus",
     "fuse-pad-conv": "pruna_ir.passes.fusion.fuse_pad_conv:FusePadConv",
     "fuse-bn-conv": "pruna_ir.passes.fusion.fuse_bn_conv:FuseBnConv",

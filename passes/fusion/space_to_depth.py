@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
 
@@ -19,13 +19,15 @@ _ORDERS: dict[tuple[int, ...], bool] = {(0, 3, 5, 1, 2, 4): True, (0, 1, 3, 5, 2
 class SpaceToDepth:
     """An image, the size of its blocks, and the tensors that lead to their channels.
 
-    With `blocks_first`, channels of the result are [row, column, channel] of the image, else [channel, row, column].
+    With `blocks_first`, channels of the result are [row, column, channel] of the image, else [channel, row, column];
+    if there is an `order`, the result is these channels in that order.
     """
 
     source: gs.Tensor
     steps: tuple[int, int]
     between: list[gs.Tensor]
     blocks_first: bool
+    order: list[int] | None = None
 
     @property
     def starts(self) -> list[tuple[int, ...]]:
@@ -34,6 +36,28 @@ class SpaceToDepth:
 
 
 def space_to_depth(tensor: gs.Tensor) -> SpaceToDepth | None:
+    """What a tensor is made of if that is blocks moved into channels, which may have changed places."""
+    gather = producer(tensor, "Gather")
+    if gather is None:
+        return _moved(tensor)
+    moved = _moved(gather.inputs[0])
+    order = _channel_order(gather) if moved is not None else None
+    return replace(moved, between=[*moved.between, tensor], order=order) if moved is not None and order else None
+
+
+def _channel_order(gather: gs.Node) -> list[int] | None:
+    """The order into which a Gather puts the channels of an image, if it keeps each of them once."""
+    image, indices = gather.inputs
+    if gather.attrs.get("axis", 0) not in (1, -3) or not isinstance(indices, gs.Constant) or image.shape is None:
+        return None
+    channels = image.shape[1]
+    if not isinstance(channels, int) or channels < 1 or indices.values.ndim != 1:
+        return None
+    order = [index % channels for index in indices.values.tolist()]
+    return order if sorted(order) == list(range(channels)) else None
+
+
+def _moved(tensor: gs.Tensor) -> SpaceToDepth | None:
     """What a tensor is made of if that is blocks moved into channels."""
     node = producer(tensor, "SpaceToDepth")
     if node is not None:

@@ -57,7 +57,7 @@ NODES = {
     "silero_vad": 138,
     "squeezenet11_imagenet": 64,
     "ultraface_rfb320": 122,
-    "yolox_nano_coco": 365,
+    "yolox_nano_coco": 362,
 }
 
 

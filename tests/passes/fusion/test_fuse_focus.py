@@ -145,6 +145,11 @@ def test_inside_of_a_sub_graph_with_slices_outside() -> None:
         ),
         ({"b3": np.array([0, 0])}, "the slices of `x` are not all offsets of a block, each once"),
         ({"end": np.array([END, 10])}, "a slice of `x` ends before axis 3 does"),
+        (
+            {"steps": np.array([2, 1]), "end": np.array([END, 10]), "outputs": "float[1,5,4,10] y",
+             "body": BODY.split("s2 =")[0] + "f = Concat <axis: int = 1> (s0, s1)" + CONV, "w": weight(5, 6, 3, 3)},
+            "a slice of `x` ends before axis 3 does",
+        ),
         ({"image": "float[1,3,9,12]", "end": np.array([8, END])}, "axis 2 of `x` is 9, no multiple of 2"),
         ({"image": "float[1,3,H,12]", "outputs": "float[1,5,h,6] y"}, "axis 2 of `x` is not known as a number"),
         (
@@ -153,7 +158,7 @@ def test_inside_of_a_sub_graph_with_slices_outside() -> None:
         ),
         ({"steps": np.array([2, -2]), "end": np.array([END, -END])}, "the slices of `x` are not strided alike"),
     ],
-)
+)  # fmt: skip
 def test_does_not_fire(changes: dict[str, Any], reason: str) -> None:
     model = focus(**changes)
     feeds = {"x": weight(1, 3, 8, 12)} if "H" in changes.get("image", "") else None
@@ -239,3 +244,60 @@ def test_moved_blocks_with_other_users_stay() -> None:
     case = unshuffled([0, 1, 3, 5, 2, 4], f"{CONV} z = Neg(t)", "float[1,5,4,4] y, float[1,3,2,3,4,4] z")
     _, result = check_pass(FuseFocus(), case)
     assert missed(result) == ["`t` has 2 users"]
+
+
+def gathered(order: list[int], axis: int = 1, image: str = "float[N,3,H,W]", before: str = "") -> Model:
+    """The channels of SpaceToDepth or of a Reshape, a Transpose and a Reshape in another order -> Conv."""
+    before = before or "f = SpaceToDepth <blocksize: int = 2> (x)"
+    text = f"""g ({image} x) => (float[N,5,h,w2] y) {{
+        {before} s = Gather <axis: int = {axis}> (f, order) {CONV.replace("(f", "(s")} }}"""
+    return model_from(text, w=weight(5, len(order), 3, 3), order=np.array(order))
+
+
+MIXED = [3, 0, 11, 6, -5, 1, 2, 10, 9, 4, 8, 5]
+FEEDS = {"x": weight(2, 3, 8, 12)}
+
+
+@pytest.mark.parametrize("axis", [1, -3])
+def test_gathered_channels(axis: int) -> None:
+    after, _ = check_pass(FuseFocus(), gathered(MIXED, axis), feeds=FEEDS)
+    assert ops(after) == ["Conv"]
+
+
+@pytest.mark.parametrize("order", ["0, 3, 5, 1, 2, 4", "0, 1, 3, 5, 2, 4"])
+def test_gathered_channels_of_a_pixel_unshuffle(order: str) -> None:
+    before = f"""
+        apart = Constant <value = int64[6] {{2, 3, 4, 2, 6, 2}}> ()
+        joined = Constant <value = int64[4] {{2, 12, 4, 6}}> ()
+        a = Reshape(x, apart) t = Transpose <perm: ints = [{order}]> (a) f = Reshape(t, joined)
+    """
+    after, _ = check_pass(FuseFocus(), gathered(MIXED, image="float[2,3,8,12]", before=before))
+    assert ops(after) == ["Conv"]
+
+
+@pytest.mark.parametrize(
+    ("order", "image"),
+    [
+        ([0] * 12, "float[N,3,H,W]"),  # one channel, many times
+        (list(range(11)), "float[N,3,H,W]"),  # all but one
+        (MIXED, "float[N,C,H,W]"),  # perhaps not all
+    ],
+)
+def test_gathered_channels_that_are_not_all_stay(order: list[int], image: str) -> None:
+    after, _ = check_pass(FuseFocus(), gathered(order, image=image), feeds=FEEDS)
+    assert ops(after) == ["SpaceToDepth", "Gather", "Conv"]
+
+
+def test_gathered_rows_stay() -> None:
+    model = gathered(MIXED, 2, "float[1,3,24,12]")
+    model.graph.nodes[-1].inputs[1].values = weight(5, 12, 1, 1)
+    after, _ = check_pass(FuseFocus(), model, feeds={"x": weight(1, 3, 24, 12)})
+    assert ops(after) == ["SpaceToDepth", "Gather", "Conv"]
+
+
+def test_blocks_that_others_read_before_the_gather_stay() -> None:
+    text = f"""g (float[1,3,8,12] x) => (float[1,5,4,6] y, float[1,12,4,6] z) {{
+        f = SpaceToDepth <blocksize: int = 2> (x) z = Neg(f)
+        s = Gather <axis: int = 1> (f, order) {CONV.replace("(f", "(s")} }}"""
+    _, result = check_pass(FuseFocus(), model_from(text, w=weight(5, 12, 3, 3), order=np.array(MIXED)))
+    assert missed(result) == ["`f` has 2 users"]

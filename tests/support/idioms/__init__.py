@@ -24,6 +24,7 @@ FUSION: dict[str, Idiom] = {
     "fuse-norm-affine": Idiom(norms.norm_affine),
     "fuse-matmul-add": Idiom(linear.matmul_add, dtypes=("float32", "float32", "float64")),
     "flatten-matmul": Idiom(linear.matmul_add_between_reshapes, dtypes=("float32", "float32", "float64")),
+    "fuse-space-to-depth": Idiom(linear.blocks, dtypes=("float32", "float32", "float64", "float16")),
     "fuse-focus": Idiom(linear.focus),
     "fuse-pad-conv": Idiom(linear.pad_window),
     "fuse-bn-conv": Idiom(linear.norm_conv),

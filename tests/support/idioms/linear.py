@@ -6,7 +6,6 @@ import itertools
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
 
 from idioms.builder import Builder
 
@@ -162,19 +161,35 @@ def pad_window(b: Builder) -> str:
     return _conv(b, padded, channels + pads[1] + pads[5], outputs, group, **_window(b))
 
 
-def focus(b: Builder) -> str:
-    """The blocks of an image as channels -> Conv."""
-    block, channels, outputs = b.pick(2, 2, 3), b.size(1, 2), b.size(1, 3)
+def blocks(b: Builder) -> str:
+    """The blocks of an image as channels."""
+    return _blocks(b, b.size(1, 2), b.pick(2, 2, 3))
+
+
+def _blocks(b: Builder, channels: int, block: int) -> str:
     x = b.source(b.size(1, 2), channels, 4 * block, 2 * block, bare=True)
-    offsets = list(b.draw(st.permutations(list(itertools.product(range(block), repeat=2)))))
+    offsets = list(itertools.product(range(block), repeat=2))
+    if b.chance():
+        offsets = b.order(*offsets)
     if b.chance(8):
         offsets[0] = offsets[1]
-    parts = [_strided(b, x, row, column, block) for row, column in offsets]
-    joined = b.between(b.op("Concat", *parts, axis=b.pick(1, 1, -3)))
+    parts = [b.between(_strided(b, x, row, column, block)) for row, column in offsets]
+    return b.op("Concat", *parts, axis=b.pick(1, 1, -3))
+
+
+def focus(b: Builder) -> str:
+    """The blocks of an image as channels, by Slices or at once -> Conv."""
+    block, channels, outputs = b.pick(2, 2, 3), b.size(1, 2), b.size(1, 3)
     width = channels * block * block
+    if b.chance(3):
+        x = b.source(b.size(1, 2), channels, 4 * block, 2 * block)
+        order = b.indices(*b.order(*range(width)))
+        joined = b.op("Gather", b.between(b.op("SpaceToDepth", x, blocksize=block)), order, axis=b.pick(1, -3))
+    else:
+        joined = _blocks(b, channels, block)
     pads = b.pick([0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 1, 0])
     weight = _weight(b, outputs, width, b.size(1, 2), b.size(1, 2))
-    return b.op("Conv", joined, weight, *_bias(b, outputs), pads=pads, strides=[b.size(1, 2)] * 2)
+    return b.op("Conv", b.between(joined), weight, *_bias(b, outputs), pads=pads, strides=[b.size(1, 2)] * 2)
 
 
 def _strided(b: Builder, x: str, row: int, column: int, block: int) -> str:
