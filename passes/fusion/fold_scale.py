@@ -12,8 +12,8 @@ import onnx_graphsurgeon as gs
 
 from pruna_ir.model.invariants import node_name
 from pruna_ir.passes.fusion.bypass import bypass, cannot_bypass
+from pruna_ir.passes.fusion.layout.permutations import permutation
 from pruna_ir.passes.fusion.parameters import as_float64, is_parameter, not_foldable, rounded
-from pruna_ir.passes.fusion.permutations import permutation
 from pruna_ir.passes.fusion.scaled_conv import has_bias, instead_of
 from pruna_ir.passes.fusion.static_shapes import RESHAPES, static_shape
 from pruna_ir.pipeline.rewriter import Rewriter

@@ -9,10 +9,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pruna_ir.passes.fusion.convolution import group, kernel, padding, per_axis, set_padding
+from pruna_ir.passes.fusion.layout.space_to_depth import space_to_depth
+from pruna_ir.passes.fusion.layout.strided_blocks import Blocks, common_source, joined_blocks
 from pruna_ir.passes.fusion.parameters import not_foldable
 from pruna_ir.passes.fusion.scaled_conv import instead_of
-from pruna_ir.passes.fusion.space_to_depth import space_to_depth
-from pruna_ir.passes.fusion.strided_blocks import Blocks, common_source, joined_blocks
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, producer
 from pruna_ir.remarks import Reason

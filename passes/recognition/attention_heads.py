@@ -13,7 +13,7 @@ from dataclasses import replace as changed
 
 import onnx_graphsurgeon as gs
 
-from pruna_ir.passes.fusion.permutations import permutation
+from pruna_ir.passes.fusion.layout.permutations import permutation
 from pruna_ir.passes.fusion.static_shapes import RESHAPES
 from pruna_ir.passes.recognition.insertion import Surroundings
 from pruna_ir.passes.simplify.shapes import symbolic

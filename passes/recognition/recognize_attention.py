@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pruna_ir.passes.fusion.permutations import permutation
+from pruna_ir.passes.fusion.layout.permutations import permutation
 from pruna_ir.passes.recognition.attention_heads import BATCH, HEADS, SIZE, TOKENS, find_heads
 from pruna_ir.passes.recognition.attention_mask import added_mask, is_causal, masked, unfit_mask
 from pruna_ir.passes.recognition.insertion import surroundings

@@ -8,7 +8,7 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 
 from pruna_ir.passes.fusion.bypass import bypass, cannot_bypass, erase_unread
-from pruna_ir.passes.fusion.permutations import composed, is_identity, permutation
+from pruna_ir.passes.fusion.layout.permutations import composed, is_identity, permutation
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, producer
 from pruna_ir.remarks import Reason

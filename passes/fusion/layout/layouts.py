@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pruna_ir.passes.fusion.permutations import composed, inverse, is_identity, moves_units_only, permutation
+from pruna_ir.passes.fusion.layout.permutations import composed, inverse, is_identity, moves_units_only, permutation
 from pruna_ir.passes.fusion.static_shapes import RESHAPES, static_shape
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import op_key

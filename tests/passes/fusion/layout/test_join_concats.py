@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_text import model_from, weight
 
-from pruna_ir.passes.fusion.join_concats import JoinConcats
+from pruna_ir.passes.fusion.layout.join_concats import JoinConcats
 from pruna_ir.testing import check_pass, missed, ops
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pruna_ir.passes.fusion.bypass import bypass, erase_unread
-from pruna_ir.passes.fusion.layout_moves import Move, move
-from pruna_ir.passes.fusion.layouts import Layout
+from pruna_ir.passes.fusion.layout.layouts import Layout
+from pruna_ir.passes.fusion.layout.moves import Move, move
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import producer
 from pruna_ir.remarks import Reason

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from pruna_ir.passes.fusion.layout_region import grow, near_another
-from pruna_ir.passes.fusion.layouts import Layout, Permuted
-from pruna_ir.passes.fusion.permutations import inverse, is_identity, permutation
+from pruna_ir.passes.fusion.layout.layouts import Layout, Permuted
+from pruna_ir.passes.fusion.layout.permutations import inverse, is_identity, permutation
+from pruna_ir.passes.fusion.layout.region import grow, near_another
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, producer
 from pruna_ir.remarks import Reason

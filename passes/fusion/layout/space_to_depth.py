@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
 
-from pruna_ir.passes.fusion.permutations import permutation
+from pruna_ir.passes.fusion.layout.permutations import permutation
 from pruna_ir.passes.fusion.static_shapes import RESHAPES, static_shape
 from pruna_ir.pipeline.rules import producer
 

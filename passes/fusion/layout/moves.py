@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from pruna_ir.model.invariants import node_name
 from pruna_ir.passes.fusion.elementwise import BROADCASTING, UNARY
-from pruna_ir.passes.fusion.layouts import Layout
+from pruna_ir.passes.fusion.layout.layouts import Layout
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import op_key
 

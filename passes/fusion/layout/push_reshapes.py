@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from pruna_ir.passes.fusion.layout_region import grow, near_another
-from pruna_ir.passes.fusion.layouts import Layout, Regrouped
+from pruna_ir.passes.fusion.layout.layouts import Layout, Regrouped
+from pruna_ir.passes.fusion.layout.region import grow, near_another
 from pruna_ir.passes.fusion.static_shapes import RESHAPES, static_shape
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, producer

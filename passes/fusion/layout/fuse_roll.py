@@ -10,7 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pruna_ir.passes.fusion.bypass import erase_unread
-from pruna_ir.passes.fusion.slicing import indices, slices
+from pruna_ir.passes.fusion.layout.slicing import indices, slices
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, constants, producer
 from pruna_ir.remarks import Reason

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx_text import model_from
 
 from pruna_ir.model import Model
-from pruna_ir.passes.fusion.split_stack import SplitStack
+from pruna_ir.passes.fusion.layout.split_stack import SplitStack
 from pruna_ir.testing import check_pass, missed, ops
 
 STACK = "r = Reshape(x, shape) t = Transpose <perm: ints = [2, 0, 3, 1, 4]> (r)"

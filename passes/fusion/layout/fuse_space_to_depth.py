@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pruna_ir.passes.fusion.strided_blocks import common_source, joined_blocks
+from pruna_ir.passes.fusion.layout.strided_blocks import common_source, joined_blocks
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, producer
 from pruna_ir.remarks import Reason

@@ -11,7 +11,7 @@ from onnx_text import model_from, weight
 
 from pruna_ir.model import Model
 from pruna_ir.passes.fusion.fuse_focus import FuseFocus
-from pruna_ir.passes.fusion.fuse_space_to_depth import FuseSpaceToDepth
+from pruna_ir.passes.fusion.layout.fuse_space_to_depth import FuseSpaceToDepth
 from pruna_ir.testing import check_pass, missed, ops
 
 END = np.iinfo(np.int64).max

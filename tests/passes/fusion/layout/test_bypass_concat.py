@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_text import model_from, weight
 
-from pruna_ir.passes.fusion.bypass_concat import BypassConcat
+from pruna_ir.passes.fusion.layout.bypass_concat import BypassConcat
 from pruna_ir.testing import check_pass, missed, ops
 
 INPUTS = "float[n,2] a, float[n,3] b"

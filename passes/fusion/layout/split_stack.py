@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir.passes.fusion.layout.permutations import is_identity, permutation
 from pruna_ir.passes.fusion.no_operations import values
-from pruna_ir.passes.fusion.permutations import is_identity, permutation
 from pruna_ir.passes.fusion.static_shapes import RESHAPES
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, op_key, producer

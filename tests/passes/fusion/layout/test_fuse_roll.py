@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx_text import model_from
 
 from pruna_ir.model import Model
-from pruna_ir.passes.fusion.fuse_roll import FuseRoll
+from pruna_ir.passes.fusion.layout.fuse_roll import FuseRoll
 from pruna_ir.testing import check_pass, missed, ops
 
 VALUES = {"zero": 0, "one": 1, "two": 2, "three": 3, "m1": -1, "m3": -3, "far": 2**62}

@@ -7,7 +7,7 @@ import math
 
 import onnx_graphsurgeon as gs
 
-from pruna_ir.passes.fusion.slicing import slices
+from pruna_ir.passes.fusion.layout.slicing import slices
 from pruna_ir.pipeline.rules import constants, producer
 from pruna_ir.remarks import Reason
 

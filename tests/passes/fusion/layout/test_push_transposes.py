@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx_text import model_from, positive, weight
 
 from pruna_ir.model import Model
-from pruna_ir.passes.fusion.push_transposes import PushTransposes
+from pruna_ir.passes.fusion.layout.push_transposes import PushTransposes
 from pruna_ir.testing import check_pass, missed, ops
 
 TO, BACK = "Transpose <perm: ints = [0, 2, 3, 1]>", "Transpose <perm: ints = [0, 3, 1, 2]>"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from onnx_text import model_from, weight
 
 from pruna_ir.model import Model
-from pruna_ir.passes.fusion.join_transposes import JoinTransposes
+from pruna_ir.passes.fusion.layout.join_transposes import JoinTransposes
 from pruna_ir.testing import check_pass, missed, ops
 
 TWICE = "t = Transpose <perm: ints = [0, 2, 1]> (x) y = Transpose <perm: ints = [2, 0, 1]> (t)"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx_text import model_from, weight
 
 from pruna_ir.model import Model
-from pruna_ir.passes.fusion.join_reshapes import JoinReshapes
+from pruna_ir.passes.fusion.layout.join_reshapes import JoinReshapes
 from pruna_ir.testing import check_pass, missed, ops
 
 

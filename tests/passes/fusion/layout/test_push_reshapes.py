@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx_text import model_from, positive, weight
 
 from pruna_ir.model import Model
-from pruna_ir.passes.fusion.push_reshapes import PushReshapes
+from pruna_ir.passes.fusion.layout.push_reshapes import PushReshapes
 from pruna_ir.testing import check_pass, missed, ops
 
 SHAPE = "float[2,3,4] x"

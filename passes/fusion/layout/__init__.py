@@ -1,0 +1,1 @@
+"""Rules about nodes that only move values: Transposes, Reshapes, Slices, Concats."""
