@@ -40,6 +40,7 @@ FUSION_RULES: dict[str, str] = {
     "fuse-space-to-depth": "pruna_ir.passes.fusion.layout.fuse_space_to_depth:FuseSpaceToDepth",
     "fuse-focus": "pruna_ir.passes.fusion.fuse_focus:FuseFocus",
     "fuse-pad-conv": "pruna_ir.passes.fusion.fuse_pad_conv:FusePadConv",
+    "fuse-scale-shift-conv": "pruna_ir.passes.fusion.fuse_scale_shift_conv:FuseScaleShiftConv",
     "fuse-bn-conv": "pruna_ir.passes.fusion.fuse_bn_conv:FuseBnConv",
     "fuse-convtranspose-bn": "pruna_ir.passes.fusion.fuse_convtranspose_bn:FuseConvtransposeBn",
     "fuse-gemm-bn": "pruna_ir.passes.fusion.fuse_gemm_bn:FuseGemmBn",

@@ -10,8 +10,9 @@ import onnx_graphsurgeon as gs
 
 from pruna_ir.model.invariants import node_name
 from pruna_ir.passes.fusion.affine import Affine, arithmetic, batch_norm
-from pruna_ir.passes.fusion.convolution import group, padding
+from pruna_ir.passes.fusion.convolution import padding
 from pruna_ir.passes.fusion.gemm import bias_per_column
+from pruna_ir.passes.fusion.input_scale import grouped, scaled_weight
 from pruna_ir.passes.fusion.parameters import as_float64, is_parameter, not_foldable, rounded
 from pruna_ir.passes.fusion.scaled_conv import has_bias, instead_of
 from pruna_ir.pipeline.rewriter import Rewriter
@@ -58,7 +59,7 @@ class FuseBnConv(Rule):
             reason = Reason("`{}` transposes its input", node_name(root))
         if reason is not None:
             return reason
-        weight = _grouped(root, as_float64(root.inputs[1]))
+        weight = grouped(root, as_float64(root.inputs[1]))
         if node.op == "BatchNormalization":
             affine = batch_norm(node)
         else:
@@ -85,47 +86,26 @@ class FuseBnConv(Rule):
         rewriter.erase(node)
 
 
-def _grouped(root: gs.Node, weight: np.ndarray) -> np.ndarray:
-    """The weight of a Conv or Gemm as [groups, outputs / group, inputs / group, size of the kernel]."""
-    if root.op == "Gemm":
-        matrix = weight if root.attrs.get("transB", 0) else weight.T
-        return matrix.reshape(1, *matrix.shape, 1)
-    return weight.reshape(group(root), -1, weight.shape[1], int(np.prod(weight.shape[2:])))
-
-
-def _ungrouped(root: gs.Node, grouped: np.ndarray) -> np.ndarray:
-    """The inverse of `_grouped`."""
-    if root.op == "Gemm":
-        matrix = grouped[0, :, :, 0]
-        return matrix if root.attrs.get("transB", 0) else matrix.T
-    return grouped.reshape(root.inputs[1].shape)
-
-
 def _fold(match: Match, weight: np.ndarray, affine: Affine) -> Reason | None:
     """Put the new weight and bias (None: as it was) in the match, or say why there are none."""
-    root, dtype = match["root"], match["root"].inputs[1].dtype
-    groups, _, inputs, _ = weight.shape
-    scale, shift = (values.reshape(groups, 1, inputs, 1) for values in affine)
+    root = match["root"]
+    scale, shift = affine
     match["weight"] = match["bias"] = None
     if (scale != 1).any():
-        with np.errstate(invalid="ignore", over="ignore"):
-            exact = weight * scale
-        stored = rounded(exact, dtype, "weight")
-        if isinstance(stored, Reason):
-            return stored
-        # Next to the largest weight of its channel, each may be off by the rounding of the type, not by underflow.
-        error, largest = (np.abs(values).max(axis=(1, 3), initial=0) for values in (stored - exact, exact))
-        if (error > np.finfo(dtype).eps * largest).any():
-            return Reason("the fused weight would lose precision in {}", np.dtype(dtype).name)
-        match["weight"] = _ungrouped(root, stored)
+        scaled = scaled_weight(root, weight, scale)
+        if isinstance(scaled, Reason):
+            return scaled
+        match["weight"] = scaled
     if not shift.any():
         return None
-    old = _old_bias(root, groups * weight.shape[1])
+    groups, outputs, inputs, _ = weight.shape
+    old = _old_bias(root, groups * outputs)
     if isinstance(old, Reason):
         return old
     with np.errstate(invalid="ignore", over="ignore"):
-        added = (weight * shift).sum(axis=(2, 3)).reshape(-1) * root.attrs.get("alpha", 1.0)
-    bias = rounded(old + added, dtype, "bias")
+        shifted = weight * shift.reshape(groups, 1, inputs, 1)
+        added = shifted.sum(axis=(2, 3)).reshape(-1) * root.attrs.get("alpha", 1.0)
+    bias = rounded(old + added, root.inputs[1].dtype, "bias")
     if isinstance(bias, Reason):
         return bias
     match["bias"] = bias

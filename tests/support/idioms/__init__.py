@@ -28,6 +28,7 @@ FUSION: dict[str, Idiom] = {
     "fuse-focus": Idiom(linear.focus),
     "fuse-pad-conv": Idiom(linear.pad_window),
     "fuse-bn-conv": Idiom(linear.norm_conv),
+    "fuse-scale-shift-conv": Idiom(linear.scale_shift_conv),
     "fuse-conv-conv": Idiom(linear.two_convs),
     "fuse-matmul-matmul": Idiom(linear.two_products),
     "merge-shared-input": Idiom(linear.shared_input),

@@ -92,6 +92,14 @@ def norm_conv(b: Builder) -> str:
     return _conv(b, b.between(scaled), channels, outputs, group, **window)
 
 
+def scale_shift_conv(b: Builder) -> str:
+    """An image that is scaled, shifted, and read by a Conv with padding."""
+    channels, outputs, group = _groups(b)
+    scaled = b.between(_affine(b, _image(b, channels), channels, 4, ("Mul", "Div")))
+    shifted = b.between(_affine(b, scaled, channels, 4, ("Add", "Sub")))
+    return _conv(b, shifted, channels, outputs, group, **_window(b))
+
+
 def conv_transpose_norm(b: Builder) -> str:
     """ConvTranspose -> BatchNormalization."""
     channels, outputs, group = b.pick((3, 4, 1), (4, 6, 2), (4, 4, 4), (2, 1, 1))
