@@ -61,6 +61,7 @@ class RecognizeAttention(Rule):
     name: ClassVar[str] = "recognize-attention"
     roots: ClassVar[tuple[str, ...]] = _ATTENTION.roots
     makes: ClassVar[tuple[str, int] | None] = ("Attention", 23)
+    requires: ClassVar[frozenset[str]] = frozenset({"Softmax"})
 
     def match(self, root: gs.Node) -> Match | None:
         found = find(_ATTENTION, root)

@@ -46,6 +46,7 @@ class RecognizeRotary(Rule):
     name: ClassVar[str] = "recognize-rotary"
     roots: ClassVar[tuple[str, ...]] = _ROTARY.roots
     makes: ClassVar[tuple[str, int] | None] = ("RotaryEmbedding", 23)
+    requires: ClassVar[frozenset[str]] = frozenset({"Neg"})
 
     def match(self, root: gs.Node) -> Match | None:
         return find(_ROTARY, root)

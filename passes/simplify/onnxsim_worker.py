@@ -44,12 +44,12 @@ def _native_core(folder: str) -> Any:
 
 
 def _executor(core: Any) -> Any:
-    """What the core calls to compute constants."""
-    import numpy as np
-    import onnx
+    """What the core calls to compute constants; what that needs is imported when there is one."""
 
     class Executor(core.ModelExecutor):  # type: ignore[misc]
         def Run(self, model: bytes, inputs: list[bytes]) -> list[bytes]:  # noqa: N802 (the core's name)
+            import numpy as np
+            import onnx
             import onnxruntime as ort
 
             options = ort.SessionOptions()
