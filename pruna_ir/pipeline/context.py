@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pruna_ir.calibration import Statistics
     from pruna_ir.data import BoundDataset
     from pruna_ir.model import Model
+    from pruna_ir.pipeline.pass_base import Pass
     from pruna_ir.pipeline.rules import RuleStats
     from pruna_ir.targets import Target
 
@@ -47,7 +48,8 @@ class Context:
 
     `reference` is the model as it was before the pipeline and is never changed. `decisions` keeps what rests on a
     measurement, so that a run can be replayed. `statistics` were collected in an earlier run, `collected` are those of
-    this one. `seed` feeds every random choice.
+    this one. `settled` are the exact passes that changed nothing since the model last changed. `seed` feeds
+    every random choice.
     """
 
     reference: Model
@@ -59,6 +61,7 @@ class Context:
     progress: Progress = silent
     statistics: Statistics | None = None
     collected: Statistics | None = None
+    settled: set[Pass] = field(default_factory=set)
     seed: int = 0
     max_drop: float = 0.01
     goal: str = "speed"

@@ -170,11 +170,18 @@ class PassManager:
         counts_itself = isinstance(item, Rule) or getattr(item, "counts_steps", False)
         if not counts_itself and not context.steps.take(item.name):
             return PassResult()
+        # Doing nothing is repeatable: levels name cleaning passes several times.
+        if item in context.settled:
+            return PassResult()
         # Exact passes keep what they make; approximate ones try many models and throw them away.
         with collection_paused() if item.effect is Effect.EXACT else nullcontext():
             outcome = item.run(model, context)
             if outcome.changed:
                 model.check(item.name)
+        if outcome.changed:
+            context.settled.clear()
+        elif item.effect is Effect.EXACT:
+            context.settled.add(item)
         return outcome
 
 

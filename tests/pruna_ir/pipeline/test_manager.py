@@ -11,9 +11,10 @@ from seeded_passes import Seeded, small_model
 from pruna_ir.diagnostics import PrunaError
 from pruna_ir.instruments.base import Instrument
 from pruna_ir.model import Model
+from pruna_ir.passes.simplify.dead_code import DeadCode
 from pruna_ir.pipeline.context import Context, Steps
 from pruna_ir.pipeline.manager import PassManager, Stage
-from pruna_ir.pipeline.pass_base import Pass
+from pruna_ir.pipeline.pass_base import Pass, PassResult
 from pruna_ir.remarks import RemarkKind
 
 BROKEN: list[tuple[Callable[[gs.Graph], object], str]] = [
@@ -172,3 +173,18 @@ def test_what_was_done_at_load_becomes_a_remark() -> None:
 
 def test_text_is_canonical() -> None:
     assert PassManager.parse(" fuse , quantize<samples=8;guard=true>").text == "fuse,quantize<samples=8>"
+
+
+def test_a_pass_that_did_nothing_runs_again_only_after_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[str] = []
+    original = DeadCode.run
+
+    def run(self: DeadCode, model: Model, context: Context) -> PassResult:
+        runs.append(self.name)
+        return original(self, model, context)
+
+    monkeypatch.setattr(DeadCode, "run", run)
+    model = Model.from_text(CONVS)
+    result = PassManager.parse("dead-code,dead-code,fuse-conv-bn,dead-code,dead-code").run(model)
+    assert [stage.changed for stage in result.stages] == [False, False, True, False, False]
+    assert len(runs) == 2
