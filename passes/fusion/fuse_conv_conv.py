@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from pruna_ir.model.invariants import node_name
 from pruna_ir.passes.fusion.convolution import group, kernel, padding, per_axis, set_padding
-from pruna_ir.passes.fusion.parameters import as_float64, not_foldable, rounded, unshared
+from pruna_ir.passes.fusion.parameters import as_float64, not_foldable, put_rounded, unshared
 from pruna_ir.passes.fusion.scaled_conv import channels, has_bias, instead_of
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, producer
@@ -119,9 +119,4 @@ def _weights(match: Match) -> Reason | None:
     old = as_float64(second.inputs[2]) if has_bias(second) else np.zeros(len(outer))
     dtype = second.inputs[1].dtype
     results = {"weight": flat.reshape(shape), "bias": old + added if has_bias(first) else None}
-    for name, values in results.items():
-        stored = None if values is None else rounded(values, dtype, name)
-        if isinstance(stored, Reason):
-            return stored
-        match[name] = stored
-    return None
+    return put_rounded(match, results, dtype)

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from pruna_ir.passes.fusion.affine import batch_norm
 from pruna_ir.passes.fusion.convolution import group
-from pruna_ir.passes.fusion.parameters import as_float64, rounded
+from pruna_ir.passes.fusion.parameters import as_float64, put_rounded
 from pruna_ir.passes.fusion.scaled_conv import absorb, cannot_scale, has_bias
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, producer
@@ -50,12 +50,7 @@ class FuseConvtransposeBn(Rule):
         bias = as_float64(conv.inputs[2]) if has_bias(conv) else np.zeros(len(scale))
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
             fused = {"weight": _scaled(weight, scale, group(conv)), "bias": bias * scale + shift}
-        for name, values in fused.items():
-            stored = rounded(values, dtype, name)
-            if isinstance(stored, Reason):
-                return stored
-            match[name] = stored
-        return None
+        return put_rounded(match, fused, dtype)
 
     def rewrite(self, match: Match, rewriter: Rewriter) -> None:
         absorb(match, match["bn"], rewriter)

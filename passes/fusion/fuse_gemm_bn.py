@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from pruna_ir.passes.fusion.affine import batch_norm
 from pruna_ir.passes.fusion.gemm import bias_per_column
-from pruna_ir.passes.fusion.parameters import as_float64, not_foldable, rounded
+from pruna_ir.passes.fusion.parameters import as_float64, not_foldable, put_rounded
 from pruna_ir.passes.fusion.scaled_conv import has_bias, instead_of
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, producer
@@ -81,9 +81,4 @@ def _fold(match: Match, scale: np.ndarray, shift: np.ndarray, bias: np.ndarray) 
     columns = (-1, 1) if product.attrs.get("transB", 0) else (1, -1)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
         fused = {"weight": weight * scale.reshape(columns), "bias": bias * scale + shift}
-    for name, values in fused.items():
-        stored = rounded(values, dtype, name)
-        if isinstance(stored, Reason):
-            return stored
-        match[name] = stored
-    return None
+    return put_rounded(match, fused, dtype)

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from pruna_ir.model.invariants import node_name
 from pruna_ir.passes.fusion.gemm import bias_per_column
-from pruna_ir.passes.fusion.parameters import as_float64, not_foldable, rounded, unshared
+from pruna_ir.passes.fusion.parameters import as_float64, not_foldable, put_rounded, unshared
 from pruna_ir.passes.fusion.scaled_conv import instead_of
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, producer
@@ -96,9 +96,4 @@ def _joint(match: Match, weight: np.ndarray, added: np.ndarray) -> Reason | None
             return old
         bias = old + added
     results = {"weight": weight.T if second.attrs.get("transB", 0) else weight, "bias": bias}
-    for name, values in results.items():
-        stored = None if values is None else rounded(values, dtype, name)
-        if isinstance(stored, Reason):
-            return stored
-        match[name] = stored
-    return None
+    return put_rounded(match, results, dtype)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pruna_ir.pipeline.rules import producer
+from pruna_ir.pipeline.rules import Match, producer
 from pruna_ir.remarks import Reason
 
 
@@ -50,3 +50,13 @@ def rounded(values: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray | Reas
     if np.isfinite(stored).all():
         return stored
     return Reason("the fused {} would not be finite in {}", what, np.dtype(dtype).name)
+
+
+def put_rounded(match: Match, results: Mapping[str, np.ndarray | None], dtype: np.dtype) -> Reason | None:
+    """Put results in a match as they are stored (None stays None), or say which does not fit in the type."""
+    for name, values in results.items():
+        stored = None if values is None else rounded(values, dtype, name)
+        if isinstance(stored, Reason):
+            return stored
+        match[name] = stored
+    return None
