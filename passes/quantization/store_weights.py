@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pruna_ir.targets import Target
 
 _FLOAT = np.dtype(np.float32)
+# Ops that look rows up in a constant, and the position of that: tables are the half of a language model's bytes.
+_LOOKUPS = {"Gather": 0}
 # Fractions of the wanted share that the guard chooses from, where all of it is too much.
 FRACTIONS = (0.95, 0.9, 0.8, 0.6, 0.3)
 
@@ -38,9 +40,9 @@ class StoreWeights(Pass):
     After:   Conv(x, Mul(Cast(w8), scale))
 
     The runtime computes Cast and Mul once, when it loads the model, so the kernels are those of the float model; a
-    DequantizeLinear there would stay in the graph and keep the fast kernels away. Each output channel has its scale.
-    Needs a target whose runtime folds constants, and its default optimization level. Small weights and those that are
-    not constant stay as they are.
+    DequantizeLinear there would stay in the graph and keep the fast kernels away. Each output channel has its scale,
+    and so has each row of a table that Gather looks up. Needs a target whose runtime folds constants, and its default
+    optimization level. Small weights and those that are not constant stay as they are.
     """
 
     name: ClassVar[str] = "store-weights"
@@ -126,12 +128,15 @@ def _storable(graph: gs.Graph, target: Target, excluded: Collection[int]) -> lis
 
 def _use(node: gs.Node, target: Target) -> _Use | None:
     row = row_of(node, target)
-    if row is None or row.weight is None or len(node.inputs) <= row.weight:
+    position = _LOOKUPS.get(node.op, row.weight if row is not None else None)
+    if position is None or len(node.inputs) <= position:
         return None
-    weight = node.inputs[row.weight]
-    if not isinstance(weight, gs.Constant) or weight.dtype != _FLOAT or len(weight.shape) < 2:
+    weight = node.inputs[position]
+    if not isinstance(weight, gs.Constant) or weight.dtype != _FLOAT or len(weight.shape) < 2 or 0 in weight.shape:
         return None
-    return _Use(node, row.weight, weight, weight_axis(node, row, len(weight.shape))) if weight.values.size else None
+    # Each row of a table has its scale, whichever axis is looked up: a row is what is read together.
+    axis = 0 if row is None or row.weight is None else weight_axis(node, row, len(weight.shape))
+    return _Use(node, position, weight, axis)
 
 
 def _largest(weights: list[gs.Constant], share: float) -> set[int]:

@@ -46,6 +46,21 @@ def test_every_channel_is_within_half_a_step() -> None:
     assert (np.abs(restored - w) <= scale / 2 * 1.0001).all()
 
 
+def test_each_row_of_a_looked_up_table_has_its_scale() -> None:
+    table = weights(0, 5, 8) * np.logspace(-3, 3, 5, dtype=np.float32)[:, None]
+    model = build(
+        [onnx.helper.make_node("Gather", ["table", "rows"], ["c"]), onnx.helper.make_node("Add", ["c", "x"], ["y"])],
+        {"x": [3, 8]},
+        ["y"],
+        {"table": table, "rows": np.array([4, 0, 2])},
+    )
+    run("store-weights<share=1>", model)
+    found = Session(model).run({"x": np.zeros((3, 8), np.float32)})["y"]
+    assert (
+        np.abs(found - table[[4, 0, 2]]) <= np.abs(table[[4, 0, 2]]).max(axis=1, keepdims=True) / 254 * 1.0001
+    ).all()
+
+
 def test_largest_first() -> None:
     model = small_net()  # 576 + 216 + 80 weights
     run("store-weights<share=0.6>", model)
