@@ -31,8 +31,9 @@ class FuseBnConv(Rule):
 
     Does not fire if the scaled tensor is an output of the graph or has other users, if there is a shift and the Conv
     pads (its zeros stand for values that are not shifted), if a weight or statistic is no floating-point constant, if
-    the constant varies over batch or space, or where the weights' type cannot hold the result precisely. A shared
-    weight is copied, not changed.
+    the constant varies over batch or space, or where the weights' type cannot hold the result precisely; nor for the
+    half that ends a GELU written out, without which runtimes do not recognise it. A shared weight is copied, not
+    changed.
     """
 
     name: ClassVar[str] = "fuse-bn-conv"
@@ -57,6 +58,8 @@ class FuseBnConv(Rule):
             reason = not_foldable([root.inputs[1]])
         if reason is None and root.attrs.get("transA", 0):
             reason = Reason("`{}` transposes its input", node_name(root))
+        if reason is None and _ends_gelu(node, match["index"]):
+            reason = Reason("`{}` is the last factor of a GELU", node_name(node))
         if reason is not None:
             return reason
         weight = grouped(root, as_float64(root.inputs[1]))
@@ -84,6 +87,13 @@ class FuseBnConv(Rule):
             rewriter.set_input(root, 1, instead_of(root.inputs[1], weight, rewriter))
         rewriter.set_input(root, 0, node.inputs[match["index"]])
         rewriter.erase(node)
+
+
+def _ends_gelu(node: gs.Node, index: int) -> bool:
+    """Whether the node halves x * (1 + Erf(x / sqrt(2))): runtimes fuse the whole, which is worth more than a node."""
+    product = producer(node.inputs[index], "Mul") if node.op in ("Mul", "Div") else None
+    sums = [producer(factor, "Add") for factor in product.inputs] if product is not None else []
+    return any(producer(term, "Erf") for total in sums if total is not None for term in total.inputs)
 
 
 def _fold(match: Match, weight: np.ndarray, affine: Affine) -> Reason | None:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pruna_ir.passes.fusion.affine import batch_norm
-from pruna_ir.passes.fusion.gemm import bias_per_column
+from pruna_ir.passes.fusion.gemm import bias_per_column, put_gemm
 from pruna_ir.passes.fusion.parameters import as_float64, not_foldable, put_rounded
 from pruna_ir.passes.fusion.scaled_conv import has_bias, instead_of
 from pruna_ir.pipeline.rewriter import Rewriter
@@ -58,20 +58,15 @@ class FuseGemmBn(Rule):
         return _fold(match, *affine, bias)
 
     def rewrite(self, match: Match, rewriter: Rewriter) -> None:
-        product, bn = match["product"], match["bn"]
+        product: gs.Node = match["product"]
         data, weight = product.inputs[:2]
         bias = instead_of(product.inputs[2], match["bias"], rewriter) if has_bias(product) else None
         if bias is None:
             bias = rewriter.constant(f"{weight.name}_bias", match["bias"])
         attributes = {name: product.attrs[name] for name in ("alpha", "transA", "transB") if name in product.attrs}
         inputs = [data, instead_of(weight, match["weight"], rewriter), bias]
-        gemm = rewriter.insert(gs.Node("Gemm", name=product.name, attrs=attributes, inputs=inputs), before=bn)
-        output = bn.outputs[0]
-        output.inputs.clear()
-        gemm.outputs.append(output)
-        rewriter.erase(bn)
-        rewriter.erase(product)
-        rewriter.touch(gemm)
+        gemm = gs.Node("Gemm", name=product.name, attrs=attributes, inputs=inputs)
+        put_gemm(gemm, product, match["bn"], rewriter)
 
 
 def _fold(match: Match, scale: np.ndarray, shift: np.ndarray, bias: np.ndarray) -> Reason | None:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
+from pruna_ir.passes.fusion.gemm import put_gemm
 from pruna_ir.passes.fusion.parameters import is_parameter, not_foldable
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import Match, Rule, producer
@@ -57,10 +58,4 @@ class FuseMatmulAdd(Rule):
     def rewrite(self, match: Match, rewriter: Rewriter) -> None:
         add, matmul = match["add"], match["matmul"]
         gemm = gs.Node("Gemm", name=add.name, inputs=[*matmul.inputs, match["bias"]])
-        rewriter.insert(gemm, before=add)
-        output = add.outputs[0]
-        output.inputs.clear()
-        gemm.outputs.append(output)
-        rewriter.erase(add)
-        rewriter.erase(matmul)
-        rewriter.touch(gemm)
+        put_gemm(gemm, matmul, add, rewriter)

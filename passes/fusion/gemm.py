@@ -1,4 +1,4 @@
-"""The bias of a Gemm as one value per column."""
+"""What the rules that make a Gemm have in common."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pruna_ir.passes.fusion.parameters import as_float64, not_foldable
+from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.remarks import Reason
 
 
@@ -24,3 +25,14 @@ def bias_per_column(gemm: gs.Node, columns: int) -> np.ndarray | Reason:
         return Reason("the bias `{}` of shape {} is not one value per column", bias.name, list(bias.shape))
     values = as_float64(bias).reshape(-1) * float(gemm.attrs.get("beta", 1.0))
     return np.broadcast_to(values, (columns,))
+
+
+def put_gemm(gemm: gs.Node, product: gs.Node, last: gs.Node, rewriter: Rewriter) -> None:
+    """Put a Gemm in the place of a product and of `last`, the one node that reads it and whose output it takes over."""
+    rewriter.insert(gemm, before=last)
+    output = last.outputs[0]
+    output.inputs.clear()
+    gemm.outputs.append(output)
+    rewriter.erase(last)
+    rewriter.erase(product)
+    rewriter.touch(gemm)

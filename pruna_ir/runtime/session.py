@@ -33,7 +33,8 @@ _LONGEST_MESSAGE = 300
 class Session:
     """A loaded model; `run` may be called from several threads at once.
 
-    `optimize=False` turns ONNX Runtime's graph optimizations off: the nodes run as they are written. Raises M009 with
+    `optimize=False` turns ONNX Runtime's graph optimizations off: the nodes run as they are written. `without` names
+    single ones to leave out, `keep_optimized` is where ONNX Runtime writes the graph that it makes. Raises M009 with
     ONNX Runtime's reason if it refuses the model, M001 if a path does not exist.
     """
 
@@ -43,8 +44,10 @@ class Session:
         *,
         threads: int = 1,
         optimize: bool = True,
+        without: Sequence[str] = (),
+        keep_optimized: Path | None = None,
     ) -> None:
-        self.threads = threads
+        self.threads, self._without, self._keep_optimized = threads, list(without), keep_optimized
         try:
             self.native = self._load(model, optimize)
         except _failures() as failure:
@@ -92,7 +95,10 @@ class Session:
         options.log_severity_level = _SILENT
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+        if self._keep_optimized is not None:
+            options.optimized_model_filepath = str(self._keep_optimized)
+        more = {"disabled_optimizers": self._without} if self._without else {}
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"], enable_fallback=0, **more)
 
     def _explain(self, failure: Exception, feeds: Mapping[str, np.ndarray]) -> PrunaError:
         """The diagnostic for a run that failed: the feeds' fault (D003) if they differ from the inputs, else M009."""

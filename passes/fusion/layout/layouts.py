@@ -103,7 +103,9 @@ class Permuted(Layout):
             return None
         if values.size == 1:
             return values
-        return values.reshape((1,) * (self.rank - values.ndim) + values.shape).transpose(self.to_new)
+        moved = values.reshape((1,) * (self.rank - values.ndim) + values.shape).transpose(self.to_new)
+        # Runtimes fuse a bias with the product before it only where it is a vector.
+        return moved.reshape(-1) if not full and moved.shape[-1] == moved.size else moved
 
     def order(self, order: Sequence[int]) -> None:
         return None

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
 from pruna_ir.passes.fusion.layout.layouts import Layout, Regrouped
-from pruna_ir.passes.fusion.layout.region import grow, near_another
+from pruna_ir.passes.fusion.layout.push import Push
 from pruna_ir.passes.fusion.static_shapes import RESHAPES, static_shape
-from pruna_ir.pipeline.rewriter import Rewriter
-from pruna_ir.pipeline.rules import Match, Rule, producer
-from pruna_ir.remarks import Reason
 
 
 @dataclass(frozen=True)
-class PushReshapes(Rule):
+class PushReshapes(Push):
     """Let nodes between Reshapes work on the other leading axes where fewer Reshapes remain.
 
         before   Reshape(Softmax(Reshape(x, [4420,2]), axis 1), [1,4420,2])
@@ -34,35 +30,11 @@ class PushReshapes(Rule):
 
     name: ClassVar[str] = "push-reshapes"
     roots: ClassVar[tuple[str, ...]] = (*RESHAPES, "Transpose")
+    elements: ClassVar[bool] = False
 
-    def match(self, root: gs.Node) -> Match | None:
-        sides = [(start, layout) for start, layout in _sides(root) if near_another(start, layout)]
-        return {"sides": sides} if sides else None
-
-    def check(self, match: Match, rewriter: Rewriter) -> Reason | None:
-        reasons = []
-        for start, layout in match["sides"]:
-            region = match["region"] = grow(start, layout, rewriter)
-            reason = region.cannot_change(rewriter, elements=False)
-            if reason is None:
-                return None
-            reasons.append(reason)
-        return reasons[0]
-
-    def rewrite(self, match: Match, rewriter: Rewriter) -> None:
-        match["region"].change(rewriter)
-
-
-def _sides(root: gs.Node) -> Iterator[tuple[gs.Node, Layout]]:
-    """The nodes before and after a Reshape, and what their leading axes would be without it."""
-    before, after = static_shape(root.inputs[0]), static_shape(root.outputs[0])
-    if before is None or after is None or before == after:
-        return
-    writer = producer(root.inputs[0])
-    layout = Regrouped.between(before, after)
-    if not layout.leaves(root):
-        return
-    if writer is not None:
-        yield writer, layout
-    for reader in {id(reader): reader for reader in root.outputs[0].outputs}.values():
-        yield reader, Regrouped.between(after, before)
+    def layouts(self, root: gs.Node) -> tuple[Layout, Layout] | None:
+        before, after = static_shape(root.inputs[0]), static_shape(root.outputs[0])
+        if before is None or after is None or before == after:
+            return None
+        layout = Regrouped.between(before, after)
+        return (layout, Regrouped.between(after, before)) if layout.leaves(root) else None

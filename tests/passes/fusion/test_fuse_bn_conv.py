@@ -174,6 +174,11 @@ ROWS = {"inputs": "float[4,4] x", "outputs": "float[4,5] y", "w": weight(4, 5), 
             {"inputs": "float[2,1,6,7] x"},
             "`x` of shape [2, 1, 6, 7] is not known to have 4 channels",
         ),
+        (
+            "d = Div(x, k) e = Erf(d) f = Add(e, one) m = Mul(x, f) a = Mul(m, half) y = Conv(a, w)",
+            {"one": np.float32(1), "half": np.float32(0.5)},
+            "`a` is the last factor of a GELU",
+        ),
         ("a = Mul(x, k) y = Gemm <transA: int = 1> (a, w)", ROWS, "`y` transposes its input"),
         (
             "a = Add(x, k) y = Gemm(a, w, b)",

@@ -65,6 +65,16 @@ def test_shared_constant_is_copied() -> None:
     assert {tuple(node.inputs[1].shape) for node in after.graph.nodes if len(node.inputs) > 1} == {(3,), (1, 3, 1, 1)}
 
 
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (1, 1, 3)])
+def test_vector_stays_one(shape: tuple[int, ...]) -> None:
+    """ONNX Runtime makes a Gemm of a MatMul and an Add only where what is added is a vector."""
+    swap = "Transpose <perm: ints = [1, 0, 2]>"
+    text = f"g (float[4,5,3] x) => (float[4,5,3] y) {{ t = {swap} (x) z = Add(t, k) y = {swap} (z) }}"
+    after, _ = check_pass(PushTransposes(), model_from(text, k=weight(*shape)), tolerance=0)
+    assert ops(after) == ["Add"]
+    assert after.graph.nodes[0].inputs[1].shape == (3,)
+
+
 @pytest.mark.parametrize(
     ("body", "left"),
     [
