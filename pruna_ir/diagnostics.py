@@ -65,6 +65,8 @@ CODES: dict[str, Code] = {
     "S001": Code("The statistics belong to another model, or the model has changed upstream of a tensor."),
     "S002": Code("The statistics file cannot be read."),
     "R001": Code("The decision log does not fit this model, pipeline or version."),
+    # Q: quantized graphs
+    "Q001": Code("The quantized graph breaks rules of the target."),
     # E: emitters
     "E001": Code("No back end has this name.", USAGE),
     "E002": Code("The written file does not agree with the model."),

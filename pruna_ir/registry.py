@@ -22,6 +22,7 @@ FUSION_RULES: dict[str, str] = {
     "join-clips": "pruna_ir.passes.fusion.join_clips:JoinClips",
     "join-transposes": "pruna_ir.passes.fusion.layout.join_transposes:JoinTransposes",
     "join-reshapes": "pruna_ir.passes.fusion.layout.join_reshapes:JoinReshapes",
+    "fuse-reduce-reshape": "pruna_ir.passes.fusion.fuse_reduce_reshape:FuseReduceReshape",
     "join-casts": "pruna_ir.passes.fusion.join_casts:JoinCasts",
     "join-slices": "pruna_ir.passes.fusion.layout.join_slices:JoinSlices",
     "join-concats": "pruna_ir.passes.fusion.layout.join_concats:JoinConcats",
@@ -85,8 +86,20 @@ PASSES: dict[str, str] = {
     "recognize": "pruna_ir.passes.recognition.recognize:Recognize",
     "expand": "pruna_ir.passes.recognition.expand:Expand",
     "fuse": "pruna_ir.passes.fusion.fuse:Fuse",
+    "equalize": "pruna_ir.passes.quantization.equalization.equalize:Equalize",
+    "smooth": "pruna_ir.passes.quantization.equalization.smooth:Smooth",
     "quantize": "pruna_ir.passes.quantization.quantize:Quantize",
+    "tune-ranges": "pruna_ir.passes.quantization.tune_ranges:TuneRanges",
+    "correct-bias": "pruna_ir.passes.quantization.correct_bias:CorrectBias",
+    "restore-qdq": "pruna_ir.passes.quantization.restore_qdq:RestoreQdq",
+    "retarget-qdq": "pruna_ir.passes.quantization.retarget_qdq:RetargetQdq",
+    "round-weights": "pruna_ir.passes.quantization.round_weights:RoundWeights",
     "store-weights": "pruna_ir.passes.quantization.store_weights:StoreWeights",
+    "lint-qdq": "pruna_ir.passes.quantization.lint_qdq:LintQdq",
+    "convert-fp16": "pruna_ir.passes.precision.convert_fp16:ConvertFp16",
+    "mixed-precision": "pruna_ir.passes.precision.mixed_precision:MixedPrecision",
+    "quantize-dynamic": "pruna_ir.passes.precision.quantize_dynamic:QuantizeDynamic",
+    "quantize-weights": "pruna_ir.passes.precision.quantize_weights:QuantizeWeights",
     **RECOGNITION_RULES,
     **FUSION_RULES,
 }
@@ -94,13 +107,14 @@ PASSES: dict[str, str] = {
 # Pipelines with a name. They expand to their text wherever they stand.
 PIPELINES: dict[str, str] = {
     "simplify": (
-        "fold-constants,remove-noop,fold-shapes,inline-branches,unroll-loops,onnxsim,"
+        "fold-constants,remove-noop,fold-shapes,inline-branches,unroll-loops,join-reshapes,fuse-reduce-reshape,"
         "fold-constants,fold-shapes,deduplicate,dead-code,fold-large-constants"
     ),
     "O0": "",
     # fuse-focus sums in another order, and detectors that end in exponentials make more of that than -O1 allows.
     "O1": "simplify,recognize,fold-constants,fuse<skip=[fuse-focus]>,fold-constants,deduplicate,dead-code",
-    "O2": "O1,fuse-focus,quantize,store-weights",
+    # quantize-dynamic takes what would stand alone between float operators, before quantize looks at the rest.
+    "O2": "O1,fuse-focus,round-weights,quantize-dynamic<apart=true>,quantize,correct-bias,store-weights",
 }
 
 TARGETS: dict[str, str] = {
@@ -108,6 +122,10 @@ TARGETS: dict[str, str] = {
     "ort-x86-vnni": "pruna_ir.targets.ort_cpu:X86_VNNI",
     "ort-x86": "pruna_ir.targets.ort_cpu:X86",
     "ort-arm": "pruna_ir.targets.ort_cpu:ARM",
+    "tflite": "pruna_ir.targets.tflite:TFLITE",
+    "coreml": "pruna_ir.targets.coreml:COREML",
+    "tensorrt": "pruna_ir.targets.tensorrt:TENSORRT",
+    "portable": "pruna_ir.targets.portable:PORTABLE",
 }
 
 BACKENDS: dict[str, str] = {

@@ -36,6 +36,7 @@ class Remark:
     """A reason that a pass gives for what it did, or did not do, at a node (or to the whole model: `node` is empty).
 
     `stake` is the number of elements that the node writes: the larger, the more a missed transformation would save.
+    `warns` is for what the user asked for and does not get: the command line warns, and fails under --strict.
     """
 
     kind: RemarkKind
@@ -43,6 +44,7 @@ class Remark:
     node: str
     reason: Reason | str
     stake: int = 0
+    warns: bool = False
 
     def __str__(self) -> str:
         place = f" `{self.node}`" if self.node else ""

@@ -1,7 +1,6 @@
 """Run ONNX's backend suite through -O1 and write `docs/conformance.md`: `python scripts/make_conformance.py`.
 
-It takes some minutes; with `--onnxsim` the cases as they are written go through all of -O1, onnxsim included, which
-takes some more.
+It takes some minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from backend_cases import KINDS, VARIANTS, cases, variants  # noqa: E402
-from conformance import INVALID, Outcome, Status, judge, without_onnxsim  # noqa: E402
+from conformance import INVALID, Outcome, Status, judge  # noqa: E402
 
 from pruna_ir.pipeline.manager import PassManager  # noqa: E402
 
@@ -34,8 +33,7 @@ FORMS = {
 INTRODUCTION = """\
 The [backend tests](https://github.com/onnx/onnx/tree/main/onnx/backend/test) of ONNX {onnx}: single nodes, their
 function bodies, converted PyTorch modules and light forms of well-known networks. Each goes through load,
-`-O1`{without}, save and ONNX Runtime
-{runtime}, with its optimizations off and on; every pass is verified.
+`-O1`, save and ONNX Runtime {runtime}, with its optimizations off and on; every pass is verified.
 
 *Run* counts the cases that ONNX Runtime itself passes. *Passed* means equal to the outputs that the case gives, within
 its own tolerance, and to those of ONNX Runtime for the original model, to 1e-5 of their range. *Changed* counts those
@@ -61,21 +59,21 @@ PARTS = 64
 Key = tuple[str, str, str]
 
 
-def part(kind: str, number: int, onnxsim: bool) -> dict[Key, Outcome]:
+def part(kind: str, number: int) -> dict[Key, Outcome]:
     """Judge every so-many-th case of a kind, in all forms."""
-    ours, full = without_onnxsim(), PassManager.parse("O1")
+    manager = PassManager.parse("O1")
     return {
-        (kind, case.name, name): judge(form, full if onnxsim and name == "as written" else ours)
+        (kind, case.name, name): judge(form, manager)
         for case in cases(kind)[number::PARTS]
         for name, form in variants(case)
     }
 
 
-def everything(jobs: int, onnxsim: bool) -> dict[Key, Outcome]:
+def everything(jobs: int) -> dict[Key, Outcome]:
     """Judge all cases, in several processes."""
     outcomes: dict[Key, Outcome] = {}
     with ProcessPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(part, kind, number, onnxsim) for kind in KINDS for number in range(PARTS)]
+        waiting = [pool.submit(part, kind, number) for kind in KINDS for number in range(PARTS)]
         for done, future in enumerate(waiting, 1):
             outcomes.update(future.result())
             print(f"\r{done}/{len(waiting)}", end="", file=sys.stderr, flush=True)
@@ -83,11 +81,10 @@ def everything(jobs: int, onnxsim: bool) -> dict[Key, Outcome]:
     return outcomes
 
 
-def page(outcomes: dict[Key, Outcome], onnxsim: bool) -> Iterator[str]:
+def page(outcomes: dict[Key, Outcome]) -> Iterator[str]:
     """The table, and why what did not pass did not."""
     yield from ("# Conformance", "", "<!-- Written by scripts/make_conformance.py. -->", "")
-    without = " (the forms other than *as written* without onnxsim)" if onnxsim else " without onnxsim"
-    yield INTRODUCTION.format(onnx=onnx.__version__, runtime=onnxruntime.__version__, without=without)
+    yield INTRODUCTION.format(onnx=onnx.__version__, runtime=onnxruntime.__version__)
     yield from (f"- *{name}*: {text}" for name, text in FORMS.items())
     yield from ("", "| cases | form | run | passed | changed | refused | wrong | crashed |", "|---|---|" + "--:|" * 6)
     totals: Counter[str] = Counter()
@@ -147,12 +144,11 @@ def _uncounted(outcomes: dict[Key, Outcome]) -> Iterator[str]:
 def main() -> None:
     """Run everything and write the page."""
     parser = argparse.ArgumentParser(description="Run ONNX's backend suite and write docs/conformance.md.")
-    parser.add_argument("--onnxsim", action="store_true", help="with onnxsim, for the cases as they are written")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "conformance.md")
     arguments = parser.parse_args()
-    outcomes = everything(arguments.jobs, arguments.onnxsim)
-    arguments.out.write_text("\n".join(page(outcomes, arguments.onnxsim)) + "\n")
+    outcomes = everything(arguments.jobs)
+    arguments.out.write_text("\n".join(page(outcomes)) + "\n")
     failed = sum(outcome.status in (Status.WRONG, Status.CRASHED) for outcome in outcomes.values())
     sys.exit(failed > 0)
 

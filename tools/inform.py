@@ -103,7 +103,10 @@ def _explain_target(name: str) -> Iterator[str]:
     yield _target_line(name)
     yield f"activations {target.activations.dtype.name}, weights {target.weights.dtype.name}"
     yield f"integer kernels: {', '.join(target.ops)}"
-    yield f"seen to fuse on versions: {', '.join(target.proved_on)}"
+    if target.proved_on:
+        yield f"seen to become integer kernels on {target.runtime} {', '.join(target.proved_on)}"
+    elif target.runtime:
+        yield f"read in the documentation and tools of {target.runtime}, which does not run here"
 
 
 def _summary(cls: type) -> str:

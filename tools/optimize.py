@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,7 @@ def _identity(job: Job) -> Identity:
 def _run_passes(job: Job, watch: Watch, log: DecisionLog) -> RunResult:
     options = job.plan.options
     steps = Steps(options.bisect_limit)
-    statistics = Statistics.load(options.load_stats) if options.load_stats is not None else None
+    loaded = [Statistics.load(path) for path in options.load_stats or []]
     try:
         with job.talk.progress() as progress:
             result = job.plan.manager.run(
@@ -130,7 +131,7 @@ def _run_passes(job: Job, watch: Watch, log: DecisionLog) -> RunResult:
                 target=job.plan.target,
                 instruments=watch.instruments,
                 decisions=log,
-                statistics=statistics,
+                statistics=reduce(Statistics.merge, loaded) if loaded else None,
                 progress=progress,
                 max_drop=options.max_drop,
                 goal=options.goal,

@@ -32,6 +32,7 @@ examples:
   pruna-opt model.onnx -passes='simplify,fuse' -o -           chosen passes; the model as text on stdout
   pruna-opt model.onnx -O2 --data calib.npz --remarks=missed  why layers were not fused or not quantized
   pruna-opt model.onnx -O2 --data data.yaml --bisect          which transformation broke the numbers
+  pruna-opt int8.onnx --explain-quantization --data data.yaml which layers of a quantized model lose the accuracy
   pruna-opt --explain quantize                                what a pass does, and its options
   pruna-opt --demo                                            all of it on a bundled model and data
 
@@ -58,12 +59,13 @@ class Options:
     decisions: Path | None
     replay: Path | None
     save_stats: Path | None
-    load_stats: Path | None
+    load_stats: list[Path] | None
     demo: bool
     list_passes: bool
     list_targets: bool
     explain: str | None
     print_pipeline: bool
+    explain_quantization: bool
     dry_run: bool
     remarks: str | None
     verify_each: bool
@@ -96,7 +98,7 @@ class Options:
     def _chosen(self) -> str:
         if self.passes is not None:
             return self.passes
-        return self.level or ("O2" if self.demo else DEFAULT_LEVEL)
+        return self.level or ("O2" if self.demo or self.explain_quantization else DEFAULT_LEVEL)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -156,6 +158,7 @@ def _check(options: Options) -> None:
         (options.demo and options.model, "--demo brings its own model"),
         (options.decisions and options.replay, "--decisions records and --replay repeats: give one of them"),
         (options.output == STDOUT == options.json, "the model's text and the JSON cannot both go to stdout"),
+        (options.explain_quantization and options.output, "--explain-quantization writes no model: leave -o out"),
         (options.quiet and options.verbose, "--quiet and --verbose are both given"),
         (options.bisect and options.bisect_limit is not None, "--bisect searches by itself: leave --bisect-limit out"),
     ]
@@ -223,7 +226,13 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--decisions", type=Path, metavar="FILE", help="write the choices that rest on measurements")
     group.add_argument("--replay", type=Path, metavar="FILE", help="take those choices from FILE: identical bytes")
     group.add_argument("--save-stats", type=Path, metavar="FILE", help="keep what calibration collected (.npz)")
-    group.add_argument("--load-stats", type=Path, metavar="FILE", help="calibrate from FILE instead of the data")
+    group.add_argument(
+        "--load-stats",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="calibrate from FILE instead of the data; several times: from all of them together",
+    )
 
 
 def _add_information(group: argparse._ArgumentGroup) -> None:
@@ -231,6 +240,11 @@ def _add_information(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--list-targets", action="store_true", help="all targets and back ends")
     group.add_argument("--explain", metavar="NAME", help="a pass, pipeline, target, back end or diagnostic code")
     group.add_argument("--print-pipeline", action="store_true", help="the pipeline written out in full")
+    group.add_argument(
+        "--explain-quantization",
+        action="store_true",
+        help="which layers of a quantized MODEL, or of what -O2 or -passes make of it, lose the accuracy; needs --data",
+    )
     group.add_argument("--dry-run", action="store_true", help="check everything, say what would be done, and stop")
     group.add_argument("--version", action="store_true", help="versions of pruna-opt and of what it builds on")
 

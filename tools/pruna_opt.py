@@ -64,6 +64,11 @@ def _dispatch(options: Options, talk: Talk) -> None:
         from pruna_ir.pipeline.build import build, to_text
 
         _print([to_text(build(options.pipeline))])
+    elif options.explain_quantization and not options.dry_run:
+        from pruna_ir.tools import explain_quantization
+        from pruna_ir.tools.plan import make_plan
+
+        explain_quantization.run(make_plan(options), talk)
     else:
         from pruna_ir.tools.optimize import run
         from pruna_ir.tools.plan import make_plan

@@ -106,7 +106,10 @@ def _artifact(job: Job, item: Written, latencies: Latencies) -> ArtifactFigures:
 
 
 def warn_of_losses(summary: Summary, plan: Plan, talk: Talk) -> None:
-    """Say loudly what got worse: nothing may be silently worse."""
+    """Say loudly what got worse, and what was asked for and is not there: nothing may be silently worse."""
+    for remark in summary.remarks:
+        if remark.warns:
+            talk.warn(f"{remark.pass_name}: {remark.reason}")
     before, after, speedup = summary.before, summary.after, summary.speedup
     if isinstance(speedup, Speedup) and speedup.median < SLOWER and speedup.high < 1:
         talk.warn(f"the result is slower: {speedup.median:.2f}x ({speedup.low:.2f} to {speedup.high:.2f})")

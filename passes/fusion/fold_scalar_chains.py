@@ -33,8 +33,8 @@ class FoldScalarChains(Rule):
 
     Does not fire if the tensor between the two is an output of the graph or has other users, if a constant is
     quantized or no float, if neither is a scalar, if the one that is none has other users, if the joint constant would
-    not be finite or a factor is zero, if the value between the two could overflow or underflow where the result does
-    not, or if the terms of a sum cancel each other: x + 1e9 - 1e9 is not x.
+    not be finite or a joint factor subnormal, if a factor is zero, if the value between the two could overflow or
+    underflow where the result does not, or if the terms of a sum cancel each other: x + 1e9 - 1e9 is not x.
     """
 
     name: ClassVar[str] = "fold-scalar-chains"
@@ -105,9 +105,11 @@ def _product(first: str, a: np.ndarray, second: str, b: np.ndarray, size: int) -
     low, high = np.minimum(1.0, abs(total)) / spare, np.maximum(1.0, abs(total)) * spare
     if not ((low <= between) & (between <= high)).all():
         return Reason("the value between the two could leave the range of its type where the result does not")
-    if first == second == "Div":
-        return "Div", a * b, 0
-    return "Mul", a * b if first == second else a / b if first == "Mul" else b / a, 0
+    op = "Div" if first == second == "Div" else "Mul"
+    joint = a * b if first == second else a / b if first == "Mul" else b / a
+    if (abs(joint) < np.finfo(f"f{size}").tiny).any():
+        return Reason("the joint constant would be so small that its type has few digits for it")
+    return op, joint, 0
 
 
 def _sum(match: Match, a: np.ndarray, b: np.ndarray, size: int) -> _Joint | Reason:

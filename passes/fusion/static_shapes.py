@@ -18,8 +18,8 @@ from pruna_ir.remarks import Reason
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 # A dimension of a result: its size, the axis of the source that it equals, or what is left of the elements.
-_Dim = int | tuple[str, int]
-_REST: _Dim = ("rest", -1)
+Dim = int | tuple[str, int]
+_REST: Dim = ("rest", -1)
 
 
 def static_shape(tensor: gs.Tensor) -> tuple[int, ...] | None:
@@ -45,23 +45,31 @@ def reshapes_to_itself(node: gs.Node) -> bool:
 
 
 def leaves_shape(source: gs.Tensor, nodes: Sequence[gs.Node]) -> bool:
-    """Whether a chain of `RESHAPES` that starts at `source` is sure to end in its shape.
+    """Whether a chain of `RESHAPES` that starts at `source` is sure to end in its shape."""
+    dims = dimensions(source)
+    return dims is not None and gives_shape(source, nodes, dims)
 
-    The number of elements is the same: if all axes but one keep a size that is not zero, then that one does as well.
+
+def gives_shape(source: gs.Tensor, nodes: Sequence[gs.Node], wanted: Sequence[Dim]) -> bool:
+    """Whether a chain of `RESHAPES` that starts at `source` is sure to end in a shape of as many elements.
+
+    If all axes but one have the size that is wanted, and none is zero, then that one has it as well.
     """
-    if source.shape is None:
-        return False
-    before = list(source.shape)
     output, dims = nodes[-1].outputs[0], _after(source, nodes)
     if dims is None:  # a shape that is computed: go by the output
         known = [] if output.shape is None else output.shape
         dims = [size if isinstance(size, int) else _REST for size in known]
-    if len(dims) != len(before):
+    if len(dims) != len(wanted):
         return False
-    changed = [axis for axis, dim in enumerate(dims) if dim not in (("axis", axis), before[axis])]
-    if not changed:
-        return True
-    return len(changed) == 1 and dims[changed[0]] == _REST and 0 not in before
+    changed = [dim for dim, other in zip(dims, wanted, strict=True) if dim != other]
+    return not changed or (changed == [_REST] and 0 not in wanted)
+
+
+def dimensions(tensor: gs.Tensor) -> list[Dim] | None:
+    """The dimensions of a tensor; None if their number is not known."""
+    if tensor.shape is None:
+        return None
+    return [size if isinstance(size, int) else ("axis", axis) for axis, size in enumerate(tensor.shape)]
 
 
 def joint_target(source: gs.Tensor, nodes: Sequence[gs.Node]) -> list[int] | Reason:
@@ -69,7 +77,7 @@ def joint_target(source: gs.Tensor, nodes: Sequence[gs.Node]) -> list[int] | Rea
     output = nodes[-1].outputs[0]
     if output.shape is not None and 0 in output.shape:
         return Reason("`{}` is empty", output.name)
-    dims: Sequence[_Dim] | None = _after(source, nodes)
+    dims: Sequence[Dim] | None = _after(source, nodes)
     if dims is None:
         if output.shape is None:
             return Reason("the shape of `{}` is not known", output.name)
@@ -82,13 +90,9 @@ def joint_target(source: gs.Tensor, nodes: Sequence[gs.Node]) -> list[int] | Rea
     return target
 
 
-def _after(source: gs.Tensor, nodes: Sequence[gs.Node]) -> list[_Dim] | None:
+def _after(source: gs.Tensor, nodes: Sequence[gs.Node]) -> list[Dim] | None:
     """The dimensions that a chain of nodes gives `source`, None if they cannot be told."""
-    if source.shape is None:
-        return None
-    dims: list[_Dim] | None = [
-        size if isinstance(size, int) else ("axis", axis) for axis, size in enumerate(source.shape)
-    ]
+    dims = dimensions(source)
     for node in nodes:
         if dims is None or 0 in dims or op_key(node) not in RESHAPES:
             return None
@@ -96,7 +100,7 @@ def _after(source: gs.Tensor, nodes: Sequence[gs.Node]) -> list[_Dim] | None:
     return dims
 
 
-def _reshape(node: gs.Node, dims: list[_Dim]) -> list[_Dim] | None:
+def _reshape(node: gs.Node, dims: list[Dim]) -> list[Dim] | None:
     target = _constant(node, 1)
     if target is None or (node.attrs.get("allowzero", 0) and 0 in target):
         return None
@@ -105,13 +109,13 @@ def _reshape(node: gs.Node, dims: list[_Dim]) -> list[_Dim] | None:
     return [dims[axis] if size == 0 else _REST if size == -1 else size for axis, size in enumerate(target)]
 
 
-def _flatten(node: gs.Node, dims: list[_Dim]) -> list[_Dim] | None:
+def _flatten(node: gs.Node, dims: list[Dim]) -> list[Dim] | None:
     axis = node.attrs.get("axis", 1)
     axis += len(dims) if axis < 0 else 0
     return [_product(dims[:axis]), _product(dims[axis:])]
 
 
-def _squeeze(node: gs.Node, dims: list[_Dim]) -> list[_Dim] | None:
+def _squeeze(node: gs.Node, dims: list[Dim]) -> list[Dim] | None:
     axes = _constant(node, 1)
     if axes is None:
         named = len(node.inputs) > 1 and not node.inputs[1].is_empty()
@@ -122,7 +126,7 @@ def _squeeze(node: gs.Node, dims: list[_Dim]) -> list[_Dim] | None:
     return [dim for axis, dim in enumerate(dims) if axis not in gone]
 
 
-def _unsqueeze(node: gs.Node, dims: list[_Dim]) -> list[_Dim] | None:
+def _unsqueeze(node: gs.Node, dims: list[Dim]) -> list[Dim] | None:
     axes = _constant(node, 1)
     if axes is None:
         return None
@@ -134,7 +138,7 @@ def _unsqueeze(node: gs.Node, dims: list[_Dim]) -> list[_Dim] | None:
 _STEPS = {"Reshape": _reshape, "Flatten": _flatten, "Squeeze": _squeeze, "Unsqueeze": _unsqueeze}
 
 
-def _product(dims: Sequence[_Dim]) -> _Dim:
+def _product(dims: Sequence[Dim]) -> Dim:
     """The size of several dimensions in one."""
     known = [dim for dim in dims if isinstance(dim, int)]
     if len(known) == len(dims):

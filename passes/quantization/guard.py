@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pruna_ir.analysis.accuracy import Evaluator
-from pruna_ir.diagnostics import PrunaError
+from pruna_ir.analysis.damage import unless_refused
 from pruna_ir.passes.quantization.regions import Region
 from pruna_ir.runtime.latency import compare
 from pruna_ir.runtime.session import Session
@@ -80,7 +80,7 @@ class Guard:
         if self.kernels(before) == self.kernels(after):
             return 1.0
         if (before, after) not in self._gains:
-            self._gains[before, after] = _unless_refused(lambda: self._measured_gain(before, after), 0.0)
+            self._gains[before, after] = unless_refused(lambda: self._measured_gain(before, after), 0.0)
             self.context.progress("measuring regions", len(self._gains), 0)
         return self._gains[before, after]
 
@@ -145,7 +145,7 @@ class Guard:
 
     def _drop(self, chosen: Chosen, evaluator: Evaluator) -> float:
         hopeless = self.context.max_drop + HOPELESS
-        return _unless_refused(lambda: evaluator.drop(self.build(chosen), hopeless), math.inf)
+        return unless_refused(lambda: evaluator.drop(self.build(chosen), hopeless), math.inf)
 
     def _inaccurate(self, drop: float, evaluator: Evaluator) -> str:
         if math.isinf(drop):
@@ -160,7 +160,7 @@ class Guard:
         return sorted(quality, key=lambda index: quality[index])
 
     def _quality(self, chosen: Chosen, evaluator: Evaluator) -> float:
-        return _unless_refused(lambda: evaluator.compare(self.build(chosen))[0], -math.inf)
+        return unless_refused(lambda: evaluator.compare(self.build(chosen))[0], -math.inf)
 
     def _refuse(self, indices: Chosen, verdict: Verdict, reason: str) -> None:
         for index in sorted(indices):
@@ -172,13 +172,3 @@ def _slower(gain: float) -> str:
         return "the runtime refuses the model with it"
     verb = "no faster" if gain > 1 - NOTICEABLE else "slower"
     return f"{verb} in integers (the model runs at {gain:.2f}x of its speed)"
-
-
-def _unless_refused(measure: Callable[[], float], otherwise: float) -> float:
-    """A measurement, or `otherwise` where the runtime does not take the model: its fusions have bugs of their own."""
-    try:
-        return measure()
-    except PrunaError as failure:
-        if failure.diagnostic.code != "M009":
-            raise
-        return otherwise

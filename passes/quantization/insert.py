@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pruna_ir.calibration.scheme import SMALLEST_RANGE, QuantParams, Range, Scheme
-from pruna_ir.passes.quantization.kernel import Bounds, Kernel, weight_axis
+from pruna_ir.calibration.scheme import QuantParams, Range, Scheme
+from pruna_ir.passes.quantization.kernel import Kernel, weight_axis, weight_bits
 from pruna_ir.passes.quantization.node_names import NodeNames
 from pruna_ir.passes.quantization.plan import Plan
+from pruna_ir.passes.quantization.scale_groups import ScaleGroups
 from pruna_ir.pipeline.rewriter import Rewriter
-from pruna_ir.targets import Output, Target
+from pruna_ir.targets import Target
 
 _INT32_MAX = 2**31 - 1
 _FLOAT = np.dtype(np.float32)
+
+
+_Place = tuple[gs.Node, int]
 
 
 @dataclass
@@ -24,7 +28,7 @@ class _Use:
     """A tensor that gets a Q/DQ pair, and the places (node, input position) that read the pair's result."""
 
     tensor: gs.Tensor
-    readers: list[tuple[gs.Node, int]] = field(default_factory=list)
+    readers: list[_Place] = field(default_factory=list)
 
 
 def insert_qdq(graph: gs.Graph, plan: Plan, target: Target, ranges: Mapping[str, Range]) -> None:
@@ -38,31 +42,34 @@ def insert_qdq(graph: gs.Graph, plan: Plan, target: Target, ranges: Mapping[str,
 
 class _Inserter:
     def __init__(self, graph: gs.Graph, plan: Plan, target: Target, ranges: Mapping[str, Range]) -> None:
-        self.graph, self.plan, self.target, self.ranges = graph, plan, target, ranges
+        self.graph, self.plan, self.target = graph, plan, target
+        self.groups = ScaleGroups(plan, target, ranges)
         self.rewriter = Rewriter(graph)
         self.position = {id(node): index for index, node in enumerate(graph.nodes)}
-        self.writers = {id(kernel.output): kernel for kernel in plan.kernels if kernel.writes_integers}
-        self.params: dict[int, QuantParams] = {}
+        self.writers = [kernel for kernel in plan.kernels if kernel.writes_integers]
+        self.written = {id(tensor) for kernel in self.writers for tensor in kernel.outputs}
         self.constants: dict[tuple[object, ...], gs.Tensor] = {}
         self.node_names = NodeNames(graph)
         self.last: list[gs.Node] = []
 
     def run(self) -> None:
         self._absorb()
-        uses = self._uses()
-        for use in uses:
-            self._params_of(use.tensor)  # all of them, while the kernels still read the tensors themselves
+        uses, rescaled = self._uses(), self._rescaled()
+        # Of all tensors, while the kernels still read the tensors themselves.
+        params = [self.groups.params(use.tensor) for use in uses]
         for kernel in self.plan.kernels:
-            self._weights(kernel, self._params_of(kernel.activations()[0][1]))
-        for use in uses:
-            self._activation(use, self._params_of(use.tensor))
+            self._weights(kernel, self.groups.params(kernel.activations()[0][1]))
+        for use, found in zip(uses, params, strict=True):
+            self._activation(use, found)
+        for place, found in rescaled:
+            self._rescale(place, found)
         self.rewriter.commit()
         self.graph.nodes.extend(self.last)
 
     def _absorb(self) -> None:
         """Remove activation functions that saturation computes: the range of the output ends where they clip."""
-        for kernel in self.writers.values():
-            if kernel.absorbed is not None:
+        for kernel in self.writers:
+            if kernel.absorbed is not None and self.groups.saturates(kernel):
                 self.rewriter.erase(kernel.absorbed)
                 self.rewriter.take_over(kernel.node, kernel.output)
 
@@ -71,27 +78,24 @@ class _Inserter:
         for kernel in self.plan.kernels:
             for index, tensor in kernel.activations():
                 uses.setdefault(id(tensor), _Use(tensor)).readers.append((kernel.node, index))
-        for kernel in self.writers.values():
-            use = uses.setdefault(id(kernel.output), _Use(kernel.output))
-            use.readers = _readers(use.tensor)
+        for tensor in (tensor for kernel in self.writers for tensor in kernel.outputs):
+            if tensor.outputs or self.rewriter.is_output(tensor):
+                uses.setdefault(id(tensor), _Use(tensor)).readers = _readers(tensor)
         return list(uses.values())
 
-    def _params_of(self, tensor: gs.Tensor) -> QuantParams:
-        """Scale and zero point of an activation; those of the input behind an op that only moves values."""
-        if id(tensor) not in self.params:
-            self.params[id(tensor)] = self._solve(tensor)
-        return self.params[id(tensor)]
+    def _rescaled(self) -> list[tuple[_Place, QuantParams]]:
+        """The places that read a tensor with another scale than its own, and that scale."""
+        return [
+            ((kernel.node, index), params)
+            for kernel in self.plan.kernels
+            for index, tensor in kernel.activations()
+            if (params := self.groups.other_params(kernel, tensor)) is not None
+        ]
 
-    def _solve(self, tensor: gs.Tensor) -> QuantParams:
-        if isinstance(tensor, gs.Constant):
-            values = tensor.values
-            return self.target.activations.quantization(Range(float(values.min()), float(values.max())))
-        writer = self.writers.get(id(tensor))
-        if writer is not None and writer.row.output is Output.SAME:
-            return self._params_of(writer.activations()[0][1])
-        if writer is not None and writer.row.output is Output.UNION:
-            return _union([self._params_of(read) for _, read in writer.activations()], self.target.activations)
-        return fit(self.target.activations, self.ranges[tensor.name], writer.bounds if writer else Bounds())
+    def _rescale(self, place: _Place, params: QuantParams) -> None:
+        """A second pair, behind the one that the tensor has."""
+        node, index = place
+        self.rewriter.set_input(node, index, self._pair(node, node.inputs[index], params))
 
     def _activation(self, use: _Use, params: QuantParams) -> None:
         before = min((node for node, _ in use.readers), key=lambda node: self.position[id(node)], default=None)
@@ -102,7 +106,7 @@ class _Inserter:
             result = self._pair(before, use.tensor, params)
         for node, index in use.readers:
             self.rewriter.set_input(node, index, result)
-        if id(use.tensor) in self.writers and self.rewriter.is_output(use.tensor):
+        if id(use.tensor) in self.written and self.rewriter.is_output(use.tensor):
             self._become_output(use.tensor, result)
 
     def _become_output(self, tensor: gs.Tensor, result: gs.Tensor) -> None:
@@ -183,54 +187,8 @@ def weight_scheme(kernel: Kernel, target: Target) -> Scheme:
     """The target's scheme for weights, along the axis of this op's output channels."""
     assert kernel.weight is not None
     axis = weight_axis(kernel.node, kernel.row, len(kernel.weight.shape))
-    return replace(target.weights, axis=axis if target.weights.axis is not None else None)
-
-
-def _union(inputs: Sequence[QuantParams], scheme: Scheme) -> QuantParams:
-    """Parameters for what any of the inputs can represent; those of the widest input where it holds all others."""
-    ranges = [scheme.range(params) for params in inputs]
-    low, high = min(float(item.minimum) for item in ranges), max(float(item.maximum) for item in ranges)
-    for params, item in zip(inputs, ranges, strict=True):
-        if item.minimum == low and item.maximum == high:
-            return params
-    return scheme.quantization(Range(low, high))
-
-
-def fit(scheme: Scheme, found: Range, bounds: Bounds) -> QuantParams:
-    """Scale and zero point for a range within the bounds of an absorbed activation function.
-
-    No representable value may pass a bound by even a rounding error: it would be a value that the function never
-    gives, and the runtime would keep a Clip in float that another tool has left in the graph.
-    """
-    low, high = max(float(found.minimum), bounds.low), min(float(found.maximum), bounds.high)
-    if high - low < SMALLEST_RANGE:  # only zeros were seen: any range within the bounds
-        low, high = max(-1.0, bounds.low), min(1.0, bounds.high)
-    params = scheme.quantization(Range(low, high))
-    if not _exceeds(scheme, params, bounds):
-        return params
-    middle = int(params.zero_point)
-    zero_points = [at for at in (middle, middle - 1, middle + 1) if scheme.lowest <= at <= scheme.highest]
-    return max((_within(scheme, at, params, bounds) for at in zero_points), key=lambda fitted: float(fitted.scale))
-
-
-def _within(scheme: Scheme, zero_point: int, params: QuantParams, bounds: Bounds) -> QuantParams:
-    """The largest scale up to that of `params` with which no value at this zero point passes a bound."""
-    scale = float(params.scale)
-    if zero_point < scheme.highest:
-        scale = min(scale, bounds.high / (scheme.highest - zero_point))
-    if zero_point > scheme.lowest:
-        scale = min(scale, -bounds.low / (zero_point - scheme.lowest))
-    fitted = replace(params, scale=np.array(scale, np.float32), zero_point=np.array(zero_point, scheme.dtype))
-    while _exceeds(scheme, fitted, bounds):  # by the rounding of the scale
-        fitted = replace(fitted, scale=np.nextafter(fitted.scale, np.float32(0)))
-    return fitted
-
-
-def _exceeds(scheme: Scheme, params: QuantParams, bounds: Bounds) -> bool:
-    zero_point = np.float32(params.zero_point)
-    top = (np.float32(scheme.highest) - zero_point) * params.scale
-    bottom = (np.float32(scheme.lowest) - zero_point) * params.scale
-    return bool(top > np.float32(bounds.high) or bottom < np.float32(bounds.low))
+    bits = weight_bits(kernel.node, kernel.weight.shape, target)
+    return replace(target.weights, axis=axis if target.weights.axis is not None else None, bits=bits)
 
 
 def _useful_scales(scale: np.ndarray, weights: np.ndarray, scheme: Scheme) -> np.ndarray:

@@ -20,11 +20,12 @@ AS_GOOD_AS_INFINITE = 1e30
 
 def obstacle(kernel: Kernel, nodes: Collection[int]) -> Reason | None:
     """Why the kernel cannot be, or None. `nodes` are the ids of the nodes of its graph."""
-    for check in (_types, _attributes, _weight, _bias, _constants, _quantized_already):
+    for check in (_types, _attributes, _constant_inputs, _weight, _widths, _bias, _constants, _quantized_already):
         if (reason := check(kernel)) is not None:
             return reason
-    if any(id(reader) not in nodes for reader in kernel.output.outputs):
-        return Reason("a sub-graph reads `{}`", kernel.output.name)
+    for tensor in kernel.outputs:
+        if any(id(reader) not in nodes for reader in tensor.outputs):
+            return Reason("a sub-graph reads `{}`", tensor.name)
     return None
 
 
@@ -32,7 +33,7 @@ def _types(kernel: Kernel) -> Reason | None:
     for tensor in [*(tensor for _, tensor in kernel.activations()), kernel.node.outputs[0]]:
         if tensor.dtype != np.float32:
             return Reason("`{}` is {}, not float32", tensor.name, tensor.dtype)
-    further = [tensor.name for tensor in kernel.node.outputs[1:] if tensor.name]
+    further = [] if kernel.row.all_outputs else [tensor.name for tensor in kernel.node.outputs[1:] if tensor.name]
     return Reason("the integer kernel does not write `{}`", further[0]) if further else None
 
 
@@ -44,6 +45,16 @@ def _attributes(kernel: Kernel) -> Reason | None:
     for attribute, unwanted in kernel.row.refuses.items():
         if kernel.node.attrs.get(attribute) == unwanted:
             return Reason("there is no integer kernel with {}={}", attribute, unwanted)
+    return None
+
+
+def _constant_inputs(kernel: Kernel) -> Reason | None:
+    for index, wanted in kernel.row.constants.items():
+        tensor = kernel.node.inputs[index] if index < len(kernel.node.inputs) else None
+        if tensor is None or tensor.is_empty():
+            continue
+        if not isinstance(tensor, gs.Constant) or not bool((tensor.values == wanted).all()):
+            return Reason("the integer kernel needs `{}` to be {}", tensor.name, wanted)
     return None
 
 
@@ -62,6 +73,15 @@ def _weight(kernel: Kernel) -> Reason | None:
             "its weight `{}` has {} dimensions, the integer kernel takes {}", weight.name, rank, row.weight_rank
         )
     return Reason("its weight `{}` is empty", weight.name) if 0 in weight.shape else None
+
+
+def _widths(kernel: Kernel) -> Reason | None:
+    if kernel.weight is None or kernel.row.widths is None:
+        return None
+    inputs, outputs = kernel.input_channels, kernel.channels
+    if kernel.row.widths.hold(inputs, outputs):
+        return None
+    return Reason("with {} input and {} output channels the integer kernel is slower", inputs, outputs)
 
 
 def _bias(kernel: Kernel) -> Reason | None:
@@ -94,8 +114,9 @@ def _quantized_already(kernel: Kernel) -> Reason | None:
     for _, tensor in kernel.activations():
         if any(writer.op == "DequantizeLinear" for writer in tensor.inputs):
             return Reason("`{}` is quantized already", tensor.name)
-    if any(reader.op == "QuantizeLinear" for reader in kernel.output.outputs):
-        return Reason("`{}` is quantized already", kernel.output.name)
+    for tensor in kernel.outputs:
+        if any(reader.op == "QuantizeLinear" for reader in tensor.outputs):
+            return Reason("`{}` is quantized already", tensor.name)
     return None
 
 

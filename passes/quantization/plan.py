@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from pruna_ir.passes.quantization.kernel import Kernel, kernel_of, row_of
 from pruna_ir.passes.quantization.obstacles import obstacle
 from pruna_ir.remarks import Reason
-from pruna_ir.targets import Output, Target
+from pruna_ir.targets import Company, Output, Scales, Target
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Plan:
             for _, tensor in kernel.activations():
                 if not isinstance(tensor, gs.Constant):
                     names[tensor.name] = None
-            if kernel.writes_integers and kernel.row.output not in (Output.SAME, Output.UNION):
+            if kernel.writes_integers and kernel.row.scales is Scales.FREE and kernel.row.fixed is None:
                 names[kernel.output.name] = None
         return list(names)
 
@@ -45,26 +45,31 @@ class Plan:
 def make_plan(graph: gs.Graph, target: Target, allowed: Collection[str] | None = None) -> Plan:
     """Plan the integer kernels of a graph (sub-graphs stay in float).
 
-    `allowed` limits the kernels to these keys (None: all). An op without weights takes part only between kernels:
-    alone it would pay for quantizing and win nothing.
+    `allowed` limits the kernels to these keys (None: all). An op without weights takes part only in the company that
+    its row asks for.
     """
     plan = Plan()
-    integer: set[int] = set()
+    written: dict[int, Kernel] = {}
+    absorbed: set[int] = set()
     outputs = {id(tensor) for tensor in graph.outputs}
     nodes = {id(node) for node in graph.nodes}
     for node in graph.nodes:
         row = row_of(node, target)
-        if row is None or not node.outputs or _counts(node.outputs[0]):
+        if row is None or id(node) in absorbed or not node.outputs or _counts(node.outputs[0]):
             continue
         kernel = kernel_of(node, row, outputs, nodes)
+        if row.ends_kernel:
+            kernel.ends = _ended_input(kernel, written, outputs)
         if allowed is not None and kernel.key not in allowed:
             continue
-        reason = obstacle(kernel, nodes) or _lonely(kernel, integer)
+        reason = obstacle(kernel, nodes) or _lonely(kernel, written)
         if reason is not None:
             plan.refused.append((node, reason))
             continue
         plan.kernels.append(kernel)
-        integer.add(id(kernel.output))
+        written.update((id(tensor), kernel) for tensor in kernel.outputs)
+        if kernel.absorbed is not None:
+            absorbed.update(id(part) for part in (*kernel.within, kernel.absorbed))
     _drop_tails(plan, {op for row in target.ops.values() for op in row.absorbs})
     return plan
 
@@ -85,24 +90,39 @@ def _counts(tensor: gs.Tensor) -> bool:
     return isinstance(tensor.dtype, np.dtype | type) and np.dtype(tensor.dtype).kind in "iub"
 
 
-def _lonely(kernel: Kernel, integer: Collection[int]) -> Reason | None:
+def _ended_input(kernel: Kernel, written: Mapping[int, Kernel], outputs: Collection[int]) -> int | None:
+    """The position of the input that a kernel with weights writes for this node alone."""
+    for index, tensor in enumerate(kernel.node.inputs):
+        writer = written.get(id(tensor))
+        alone = len(tensor.outputs) == 1 and id(tensor) not in outputs
+        if alone and writer is not None and writer.weight is not None:
+            return index
+    return None
+
+
+def _lonely(kernel: Kernel, written: Collection[int]) -> Reason | None:
     """Why it does not pay to quantize a node, given which tensors integer kernels have written before it."""
-    if kernel.weight is None and not any(id(tensor) in integer for _, tensor in kernel.activations()):
+    if kernel.row.ends_kernel and kernel.ends is None:
+        return Reason("it does not end a kernel with weights")
+    if kernel.weight is not None or kernel.row.company is not Company.BOTH:
+        return None
+    if not any(id(tensor) in written for _, tensor in kernel.activations()):
         return Reason("it has no weights and nothing before it runs in integers")
     return None
 
 
 def _drop_tails(plan: Plan, activations: Collection[str]) -> None:
-    """Drop kernels without weights that no kernel reads, from the end backwards, and integer outputs nobody needs."""
+    """Drop kernels that need readers and have none, from the end backwards, and integer outputs nobody needs."""
     read: set[int] = set()
     kept: list[Kernel] = []
     for kernel in reversed(plan.kernels):
-        wanted = id(kernel.output) in read
-        if kernel.weight is None and not wanted:
+        wanted = any(id(tensor) in read for tensor in kernel.outputs)
+        if kernel.weight is None and not wanted and kernel.row.company is not Company.NONE:
             plan.refused.append((kernel.node, Reason("it has no weights and nothing after it runs in integers")))
             continue
-        optional = kernel.row.output is Output.OPTIONAL
-        kernel.writes_integers = wanted or not optional or _must_write_integers(kernel, activations)
+        kernel.writes_integers = kernel.row.output is Output.REQUIRED or (
+            kernel.row.output is Output.OPTIONAL and (wanted or _must_write_integers(kernel, activations))
+        )
         if not kernel.writes_integers:
             kernel.output, kernel.absorbed = kernel.node.outputs[0], None
         kept.append(kernel)

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, ClassVar
 import onnx_graphsurgeon as gs
 
 from pruna_ir import registry
+from pruna_ir.analysis.qdq import quantized_already
 from pruna_ir.calibration import Statistics, collect, fingerprints
 from pruna_ir.calibration.ranges import parse_method, solve
 from pruna_ir.calibration.scheme import Range
 from pruna_ir.model.invariants import node_name
+from pruna_ir.passes.quantization.behind import function_behind
 from pruna_ir.passes.quantization.guard import NO_WEIGHTS, Chosen, Guard
 from pruna_ir.passes.quantization.insert import insert_qdq
+from pruna_ir.passes.quantization.masks import drowned, raise_masked
 from pruna_ir.passes.quantization.obstacles import unfit_for
 from pruna_ir.passes.quantization.plan import Plan, bodies_with_kernels, make_plan
 from pruna_ir.passes.quantization.regions import Region, split
@@ -25,6 +28,7 @@ from pruna_ir.pipeline.selection import check_patterns, select
 from pruna_ir.remarks import Reason, Remark, RemarkKind
 
 if TYPE_CHECKING:
+    from pruna_ir.data import Split
     from pruna_ir.model import Model
     from pruna_ir.pipeline.context import Context
     from pruna_ir.targets import Target
@@ -37,10 +41,10 @@ class Quantize(Pass):
     Before:  x -> Conv(w, b) -> Relu -> y
     After:   x -> Q -> DQ -> Conv(DQ(w8), DQ(b32)) -> Relu -> Q -> DQ -> y
 
-    Q/DQ are placed by the target's table so that its runtime fuses every group into an integer kernel; ranges come
-    from one streaming pass over the calibration split. Regions (connected kernels of one spatial size) that make the
-    model slower, or cost more accuracy than allowed, stay in float; each gives its reason. Sub-graphs of control-flow
-    nodes stay in float.
+    Q/DQ are placed by the target's table so that its runtime fuses every group into an integer kernel. Ranges come
+    from one streaming pass over the calibration split; they are those of least error behind the activation function.
+    Regions (connected kernels of one spatial size) that make the model slower, or cost more accuracy than allowed, stay
+    in float; each gives its reason. Sub-graphs of control-flow nodes stay in float.
     """
 
     name: ClassVar[str] = "quantize"
@@ -48,7 +52,7 @@ class Quantize(Pass):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA})
 
     target: str = option("", "table to quantize for; empty: the run's target")
-    ranges: str = option("mse", "how ranges are chosen: minmax, percentile, percentile99.9, mse or entropy")
+    ranges: str = option("mse", "how ranges are chosen: minmax, percentile, percentile99.9, mse, entropy or auto")
     exclude: tuple[str, ...] = option((), "nodes that stay in float: globs over names, or op:TYPE")
     samples: int = option(512, "calibration samples to use at most", low=1)
     guard: bool = option(True, "measure speed and accuracy, and keep regions in float that lose")
@@ -61,15 +65,22 @@ class Quantize(Pass):
         result.remarks += [
             self._stays(node, Reason("sub-graphs do")) for node in bodies_with_kernels(model.graph, target)
         ]
+        if (found := quantized_already(model.graph)) is not None:
+            result.remarks.append(self.remark(RemarkKind.MISSED, "", "{} are there already, and stay", found))
         plan = self._without_excluded(model, target, self._plan(model, target, None, result), result)
         if not plan.kernels:
             return result
         statistics = self._calibrate(model, plan.calibrated(), context)
-        unfit = {kernel.key: reason for kernel in plan.kernels if (reason := unfit_for(kernel, statistics)) is not None}
+        unfit = {
+            kernel.key: reason
+            for kernel in plan.kernels
+            if (reason := unfit_for(kernel, statistics) or drowned(kernel.output, statistics)) is not None
+        }
         plan = self._without(model, target, plan, unfit, result)
-        ranges = {name: solve(statistics[name], target.activations, self.ranges) for name in plan.calibrated()}
+        ranges = self._ranges(model, plan, target, statistics)
         regions = split(plan)
         chosen = self._choose(model, target, regions, ranges, context, result)
+        context.before_rounding(model)
         kernels = apply(model, target, keys(regions, chosen), ranges)
         if kernels:
             result.count("integer kernels", len(kernels))
@@ -125,6 +136,15 @@ class Quantize(Pass):
             progress=lambda done: context.progress("calibrating", done, calibration.size or 0),
         )
 
+    def _ranges(self, model: Model, plan: Plan, target: Target, statistics: Statistics) -> dict[str, Range]:
+        outputs = {id(tensor) for tensor in model.graph.outputs}
+        tensors = model.graph.tensors()
+        ranges = {}
+        for name in plan.calibrated():
+            record = raise_masked(tensors[name], statistics[name])
+            ranges[name] = solve(record, target.activations, self.ranges, function_behind(tensors[name], outputs))
+        return ranges
+
     def _choose(
         self,
         model: Model,
@@ -146,12 +166,22 @@ class Quantize(Pass):
             plan = make_plan(model.graph, target, keys(regions, chosen))
             return frozenset(kernel.key for kernel in plan.kernels)
 
-        feeds = next(iter(context.require_data(self.name).require("calibration").head(1).batches(1))).feeds
+        calibration = context.require_data(self.name).require("calibration")
+        if not _scored(context, calibration):
+            text = "no labels to score with: what counts as accuracy is agreement with the float model"
+            result.remarks.append(self.remark(RemarkKind.ANALYSIS, "", text))
+        feeds = next(iter(calibration.head(1).batches(1))).feeds
         guard = Guard(model, target, regions, build, effective, context, feeds)
         verdict = context.decisions.decide(f"{self} regions", lambda: asdict(guard.choose()))
         for region, reason in verdict["reasons"].items():
             result.remarks.append(self.remark(RemarkKind.MISSED, "", "region {} stays in float: {}", region, reason))
         return frozenset(verdict["chosen"])
+
+
+def _scored(context: Context, calibration: Split) -> bool:
+    """Whether the dataset's own metric can score the calibration samples."""
+    metric = context.require_data("quantize").metric()
+    return metric is not None and (calibration.labelled or not metric.needs_labels)
 
 
 def keys(regions: list[Region], chosen: Chosen) -> set[str]:

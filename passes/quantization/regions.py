@@ -38,13 +38,31 @@ def split(plan: Plan) -> list[Region]:
     touching: dict[tuple[int, bool, _Size], int] = {}
     for index, kernel in enumerate(plan.kernels):
         size, ends = _spatial(kernel.output), _ends(kernel, plan)
-        shared = [id(kernel.output), *(id(read) for _, read in kernel.activations() if not _is_constant(read))]
-        for tensor in [0] if ends else shared:
+        for tensor in [0] if ends else _shared(kernel):
             _join(group, index, touching.setdefault((tensor, ends, size), index))
+    return [_region(kernels, plan) for kernels in _members(plan, group)]
+
+
+def connected(plan: Plan) -> list[list[Kernel]]:
+    """The kernels of a plan in groups between which no integers flow, in graph order."""
+    group: dict[int, int] = {index: index for index in range(len(plan.kernels))}
+    touching: dict[int, int] = {}
+    for index, kernel in enumerate(plan.kernels):
+        for tensor in _shared(kernel):
+            _join(group, index, touching.setdefault(tensor, index))
+    return _members(plan, group)
+
+
+def _shared(kernel: Kernel) -> list[int]:
+    """The ids of the tensors through which a kernel is connected with others."""
+    return [*map(id, kernel.outputs), *(id(read) for _, read in kernel.activations() if not _is_constant(read))]
+
+
+def _members(plan: Plan, group: dict[int, int]) -> list[list[Kernel]]:
     members: dict[int, list[Kernel]] = {}
     for index, kernel in enumerate(plan.kernels):
         members.setdefault(_root(group, index), []).append(kernel)
-    return [_region(kernels, plan) for kernels in members.values()]
+    return list(members.values())
 
 
 def _region(kernels: list[Kernel], plan: Plan) -> Region:
@@ -55,7 +73,7 @@ def _region(kernels: list[Kernel], plan: Plan) -> Region:
 
 
 def _ends(kernel: Kernel, plan: Plan) -> bool:
-    return kernel.row.output is Output.REQUIRED and not plan.reads(kernel.output)
+    return kernel.row.output is Output.REQUIRED and not any(map(plan.reads, kernel.outputs))
 
 
 def _is_constant(tensor: gs.Tensor) -> bool:

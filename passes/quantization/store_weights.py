@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,6 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pruna_ir.analysis.accuracy import Evaluator
+from pruna_ir.analysis.damage import Chosen, too_damaging
 from pruna_ir.calibration.scheme import Scheme
 from pruna_ir.passes.quantization.kernel import row_of, weight_axis
 from pruna_ir.passes.quantization.node_names import NodeNames
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 _FLOAT = np.dtype(np.float32)
 # Ops that look rows up in a constant, and the position of that: tables are the half of a language model's bytes.
 _LOOKUPS = {"Gather": 0}
-# Fractions of the wanted share that the guard chooses from, where all of it is too much.
-FRACTIONS = (0.95, 0.9, 0.8, 0.6, 0.3)
+# Bits that a weight is stored in, and those that keep the score where the former damage it.
+_BITS, _MORE_BITS = 8, 16
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class StoreWeights(Pass):
     The runtime computes Cast and Mul once, when it loads the model, so the kernels are those of the float model; a
     DequantizeLinear there would stay in the graph and keep the fast kernels away. Each output channel has its scale,
     and so has each row of a table that Gather looks up. Needs a target whose runtime folds constants, and its default
-    optimization level. Small weights and those that are not constant stay as they are.
+    optimization level. With data, weights that 8 bits would do too much damage to are stored in 16, or stay. Small
+    weights and those that are not constant stay as they are.
     """
 
     name: ClassVar[str] = "store-weights"
@@ -50,10 +52,10 @@ class StoreWeights(Pass):
     after: ClassVar[tuple[str, ...]] = ("quantize",)
 
     share: float = option(
-        0.95, "share of the float weights' bytes to store in 8 bits, the largest first", low=0.0, high=1.0
+        0.99, "share of the float weights' bytes to store in 8 bits, the largest first", low=0.0, high=1.0
     )
     exclude: tuple[str, ...] = option((), "nodes whose weights stay in float: globs over names, or op:TYPE")
-    guard: bool = option(True, "with data: store less where the model would lose accuracy")
+    guard: bool = option(True, "with data: store weights in 16 bits where 8 would cost accuracy")
 
     def run(self, model: Model, context: Context) -> PassResult:
         """Rewrite the weights of `model`."""
@@ -63,49 +65,57 @@ class StoreWeights(Pass):
         if not target.stores_weights:
             result.remarks.append(self.remark(RemarkKind.MISSED, "", "{} does not fold constants at load", target.name))
             return result
-        share = self.share
-        if self.guard and context.data is not None:
-            share = float(context.decisions.decide(f"{self} share", lambda: self._accurate_share(model, context)))
-            if share < self.share:
-                reason = "{:.0%} of the weights are stored in 8 bits, not {:.0%}: more costs accuracy"
-                result.remarks.append(self.remark(RemarkKind.MISSED, "", reason, share, self.share))
-        stored = self._store_all(model, target, share)
-        if stored:
-            result.count("weights stored in 8 bits", stored)
+        bits = dict.fromkeys(self._weights(model, target), _BITS)
+        if bits and self.guard and context.data is not None:
+            bits |= context.decisions.decide(f"{self} bits", lambda: self._more_bits(model, list(bits), context))
+        for name, needed in bits.items():
+            if needed != _BITS:
+                kept = f"is stored in {needed} bits" if needed else "stays in float"
+                reason = "`{}` {}: less would damage the outputs"
+                result.remarks.append(self.remark(RemarkKind.MISSED, "", reason, name, kept))
+        self._store(model, target, bits)
+        for needed, stored in sorted(Counter(bits.values()).items()):
+            if needed:
+                result.count(f"weights stored in {needed} bits", stored)
         return result
 
-    def _accurate_share(self, model: Model, context: Context) -> float:
-        """The largest share, among a few fractions of the wanted one, that keeps the score: found by bisection."""
+    def _more_bits(self, model: Model, names: list[str], context: Context) -> dict[str, int]:
+        """The weights that 8 bits would do too much damage to: 16, or 0 where these do as well."""
         evaluator = Evaluator(context.require_data(self.name), context.reference)
-        tried: dict[int, bool] = {}
 
-        def keeps_the_score(share: float) -> bool:
-            candidate = model.clone()
-            stored = self._store_all(candidate, context.target, share)
-            if stored not in tried:  # the largest so many weights: another share of them can be the same ones
-                context.progress("checking stored weights", len(tried), len(FRACTIONS))
-                tried[stored] = not stored or evaluator.acceptable(evaluator.drop(candidate), context.max_drop)
-            return tried[stored]
+        def refused(among: list[str], bits: int, otherwise: int) -> list[str]:
+            def build(kept: Chosen) -> Model:
+                candidate = model.clone()
+                tried = {name: bits if index in kept else otherwise for index, name in enumerate(among)}
+                self._store(candidate, context.target, {**dict.fromkeys(names, _BITS), **tried})
+                return candidate
 
-        if keeps_the_score(self.share):
-            return self.share
-        return self.share * _largest_accepted(FRACTIONS, lambda fraction: keeps_the_score(fraction * self.share))
+            numbers = too_damaging(len(among), build, evaluator, context.max_drop, context.progress)
+            return [among[index] for index in numbers]
 
-    def _store_all(self, model: Model, target: Target, share: float) -> int:
-        """Store the largest weights until `share` of the bytes is reached; how many that were."""
+        sensitive = refused(names, _BITS, _MORE_BITS)
+        return {**dict.fromkeys(sensitive, _MORE_BITS), **dict.fromkeys(refused(sensitive, _MORE_BITS, 0), 0)}
+
+    def _weights(self, model: Model, target: Target) -> list[str]:
+        """The names of the weights to store: the largest, until `share` of all bytes is reached."""
+        return _largest([use.weight for use in self._uses(model, target)], self.share)
+
+    def _uses(self, model: Model, target: Target) -> list[_Use]:
         excluded = {id(node) for node in select(model.graph.nodes, self.exclude)}
-        found = _storable(model.graph, target, excluded)
-        chosen = _largest([use.weight for use in found], share)
+        return _storable(model.graph, target, excluded)
+
+    def _store(self, model: Model, target: Target, bits: Mapping[str, int]) -> None:
+        """Store weights in so many bits each; those that have 0, or none, stay as they are."""
         rewriter, names = Rewriter(model.graph), NodeNames(model.graph)
         stored: dict[tuple[int, int], gs.Tensor] = {}
-        for use in found:
-            if id(use.weight) in chosen:
+        for use in self._uses(model, target):
+            needed = bits.get(use.weight.name, 0)
+            if needed:
                 key = (id(use.weight), use.axis)
                 if key not in stored:
-                    stored[key] = _decompress(use, rewriter, names)
+                    stored[key] = _decompress(use, needed, rewriter, names)
                 rewriter.set_input(use.node, use.position, stored[key])
         rewriter.commit()
-        return len(chosen)
 
 
 @dataclass(frozen=True)
@@ -139,39 +149,27 @@ def _use(node: gs.Node, target: Target) -> _Use | None:
     return _Use(node, position, weight, axis)
 
 
-def _largest(weights: list[gs.Constant], share: float) -> set[int]:
-    """The ids of the fewest weights that hold `share` of all their elements.
+def _largest(weights: list[gs.Constant], share: float) -> list[str]:
+    """The names of the fewest weights that hold `share` of all their elements.
 
     A layer's share of the error does not shrink with its size, its share of the bytes does: the many small weights of
     a network cost most of the accuracy and save almost nothing.
     """
     unique = sorted({id(weight): weight for weight in weights}.values(), key=lambda weight: -weight.values.size)
     left = share * sum(weight.values.size for weight in unique)
-    chosen = set()
+    chosen = []
     for weight in unique:
         if left <= 0:
             break
-        chosen.add(id(weight))
+        chosen.append(str(weight.name))
         left -= weight.values.size
     return chosen
 
 
-def _largest_accepted(fractions: Sequence[float], accepts: Callable[[float], bool]) -> float:
-    """The first of the descending fractions that is accepted, taking it that all after one that is are too; else 0."""
-    first, last = 0, len(fractions)
-    while first < last:
-        middle = (first + last) // 2
-        if accepts(fractions[middle]):
-            last = middle
-        else:
-            first = middle + 1
-    return fractions[first] if first < len(fractions) else 0.0
-
-
-def _decompress(use: _Use, rewriter: Rewriter, names: NodeNames) -> gs.Tensor:
+def _decompress(use: _Use, bits: int, rewriter: Rewriter, names: NodeNames) -> gs.Tensor:
     """The weight as integers -> Cast -> Mul by the scale of each channel."""
     name, shape, values = use.weight.name, list(use.weight.shape), use.weight.values
-    scheme = Scheme(np.dtype(np.int8), symmetric=True, axis=use.axis, narrow=True)
+    scheme = Scheme(np.dtype(f"int{bits}"), symmetric=True, axis=use.axis, narrow=True)
     params = scheme.of_weights(values)
     integers = rewriter.constant(f"{name}_stored", scheme.quantize(values, params))
     scale = rewriter.constant(f"{name}_scale", params.broadcast(len(shape))[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -29,7 +29,10 @@ class Recognition(Rule):
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if "pattern" in vars(cls):
-            cls.roots, cls.requires = cls.pattern.roots, cls.pattern.requires
+            cls.roots = cls.pattern.roots
+
+    def possible(self, operators: Set[str]) -> bool:
+        return self.pattern.possible(operators)
 
     def match(self, root: gs.Node) -> Match | None:
         return find(self.pattern, root)

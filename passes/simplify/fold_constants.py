@@ -15,6 +15,7 @@ from onnx_graphsurgeon.ir.tensor import SparseValues
 from pruna_ir.model.invariants import node_name
 from pruna_ir.passes.simplify.evaluate import Failures, evaluate
 from pruna_ir.passes.simplify.purity import QUANTIZATION_OPS, STANDARD_DOMAINS, is_pure
+from pruna_ir.passes.simplify.shapes.refine import refine_shapes
 from pruna_ir.pipeline.options import option
 from pruna_ir.pipeline.pass_base import Effect, Pass, PassResult
 from pruna_ir.pipeline.rewriter import redirect, remove_nodes
@@ -23,6 +24,9 @@ from pruna_ir.remarks import Reason, Remark, RemarkKind
 if TYPE_CHECKING:
     from pruna_ir.model import Model
     from pruna_ir.pipeline.context import Context
+
+# The counts after which inference may know more shapes.
+_TELL_SHAPES = frozenset({"shapes folded", "nodes folded"})
 
 # A constant up to this size takes no more room than the Constant node that held it.
 _TINY = 64
@@ -59,13 +63,25 @@ class FoldConstants(Pass):
 
     def run(self, model: Model, context: Context) -> PassResult:
         result = PassResult()
+        while True:
+            done = self._round(model)
+            result.remarks = done.remarks  # the last round knows most
+            for what, times in done.counts.items():
+                result.count(what, times)
+            # What is constant now may be the shape that a Reshape gives, and then of all behind it.
+            if not done.counts.keys() & _TELL_SHAPES or not _has_open_shapes(model) or not refine_shapes(model):
+                return result
+
+    def _round(self, model: Model) -> PassResult:
+        """Fold what is constant by what is known of the shapes."""
+        done = PassResult()
         for graph in [model.graph, *model.graph.subgraphs(recursive=True)]:
-            folder = _Folder(graph, self.max_growth, result)
+            folder = _Folder(graph, self.max_growth, done)
             folder.inline_constants()
             folder.resolve_casts()
             folder.fold_shapes()
             folder.fold_nodes(model)
-        return result
+        return done
 
 
 class _Folder:
@@ -214,6 +230,13 @@ def _constant(node: gs.Node) -> gs.Constant | None:
         if form in _CONSTANT_FORMS:
             return gs.Constant(name, _CONSTANT_FORMS[form](value))
     return None
+
+
+def _has_open_shapes(model: Model) -> bool:
+    """Whether there is a tensor of which not all dimensions are numbers."""
+    graphs = [model.graph, *model.graph.subgraphs(recursive=True)]
+    written = (tensor for graph in graphs for node in graph.nodes for tensor in node.outputs if not tensor.is_empty())
+    return any(tensor.shape is None or not all(isinstance(dim, int) for dim in tensor.shape) for tensor in written)
 
 
 def _static_shape(node: gs.Node) -> np.ndarray | None:

@@ -27,7 +27,13 @@ class _UnknownError(Exception):
 
 
 def count_macs(model: Model) -> int | Unmeasured:
-    """MACs of convolutions, matrix products and recurrent layers for one run.
+    """MACs of convolutions, matrix products and recurrent layers for one run; see `macs_by_node`."""
+    found = macs_by_node(model)
+    return found if isinstance(found, Unmeasured) else sum(found.values())
+
+
+def macs_by_node(model: Model) -> dict[str, int] | Unmeasured:
+    """MACs of each node for one run, under the name of its first output; nodes that multiply nothing are left out.
 
     The batch, that is a symbolic first dimension of an input, counts as 1; an If counts as the branch that costs
     more; elementwise work is not counted. What cannot be told (another symbolic dimension, a Loop whose body
@@ -76,15 +82,16 @@ def _observed(proto: onnx.ModelProto) -> dict[str, Shape]:
     return {name: value.shape for name, value in session.run(random_feeds(session.inputs, seed=0)).items()}
 
 
-def _graph_macs(graph: onnx.GraphProto, known: dict[str, Shape]) -> int:
+def _graph_macs(graph: onnx.GraphProto, known: dict[str, Shape]) -> dict[str, int]:
     shapes = {**_shapes(graph), **known}
-    return sum(_node_macs(node, shapes) for node in graph.node)
+    found = {node.output[0]: _node_macs(node, shapes) for node in graph.node if node.output}
+    return {name: macs for name, macs in found.items() if macs}
 
 
 def _node_macs(node: onnx.NodeProto, shapes: dict[str, Shape]) -> int:
     bodies = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
     if bodies:
-        inner = [_graph_macs(body, shapes) for body in bodies]
+        inner = [sum(_graph_macs(body, shapes).values()) for body in bodies]
         if node.op_type != "If" and any(inner):
             raise _UnknownError(f"the body of `{_label(node)}` ({node.op_type}) runs an unknown number of times")
         return max(inner)

@@ -34,8 +34,8 @@ class Accumulator:
         self._waiting = 0
         self._channels: Channels | None = None
 
-    def add(self, values: np.ndarray, batch: int = 0, samples: int = 1) -> None:
-        """Count an array of floats that holds `samples` samples; `batch` shifts which of its values are taken."""
+    def add(self, values: np.ndarray, phase: int = 0, samples: int = 1) -> None:
+        """Count an array of floats that holds `samples` samples; `phase` shifts which of its values are taken."""
         if values.size == 0:
             return
         if values.dtype != np.float32:
@@ -43,7 +43,7 @@ class Accumulator:
                 values = values.astype(np.float32)
         flat = np.ascontiguousarray(values).reshape(-1)
         self._add_range(float(flat.min()), float(flat.max()), flat)
-        indices = FINE.index(sample(flat, self._target * samples, batch))
+        indices = FINE.index(sample(flat, self._target * samples, phase))
         self._pending.append(indices)
         self._waiting += indices.size
         if self._waiting >= _PENDING:
@@ -90,17 +90,17 @@ class Accumulator:
         self._channels = added if self._channels is None else self._channels.merge(added)
 
 
-def sample(flat: np.ndarray, target: int, batch: int = 0) -> np.ndarray:
+def sample(flat: np.ndarray, target: int, phase: int = 0) -> np.ndarray:
     """About `target` values of a one-dimensional array, or all of them if there are hardly more.
 
     Lines of neighbouring values are taken at a fixed distance, which has no common divisor with the number of lines
-    and so never falls into step with rows or channels; `batch` selects the first line, so that batches differ.
+    and so never falls into step with rows or channels; `phase` selects the first line.
     """
     lines, distance = _spacing(flat.size, target)
     if distance < 2:
         return flat
     rows = flat[: lines * LINE].reshape(lines, LINE)
-    return rows[batch * 7 % distance :: distance].reshape(-1)
+    return rows[phase % distance :: distance].reshape(-1)
 
 
 @lru_cache(maxsize=4096)

@@ -50,7 +50,8 @@ class Record:
 
     `minimum` and `maximum` are those of every finite value (+inf and -inf if there was none). `count` values were
     seen, of which `nan` and `infinite` were not finite. `histogram` (int64, FINE.size) counts the finite ones among
-    the values that were sampled. `fingerprint` says what computed the tensor.
+    the values that were sampled. `fingerprint` says what computed the tensor. `constant` says that the model holds the
+    values itself: seen again they are the same ones, and count once.
     """
 
     minimum: float
@@ -61,6 +62,7 @@ class Record:
     histogram: np.ndarray
     channels: Channels | None = None
     fingerprint: str = ""
+    constant: bool = False
 
     @classmethod
     def empty(cls, fingerprint: str = "") -> Record:
@@ -89,6 +91,8 @@ class Record:
 
     def merge(self, other: Record) -> Record:
         """The record of both sets of values. Per-channel statistics survive if both have them, or one is empty."""
+        if self.constant and other.constant:
+            return self if self.channels is not None else other
         return Record(
             min(self.minimum, other.minimum),
             max(self.maximum, other.maximum),
@@ -113,5 +117,5 @@ class Record:
             and (self.minimum, self.maximum, self.count) == (other.minimum, other.maximum, other.count)
             and (self.nan, self.infinite, self.fingerprint) == (other.nan, other.infinite, other.fingerprint)
             and np.array_equal(self.histogram, other.histogram)
-            and self.channels == other.channels
+            and (self.channels, self.constant) == (other.channels, other.constant)
         )

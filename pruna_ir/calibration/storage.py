@@ -51,6 +51,7 @@ def _pack(records: Mapping[str, Record], samples: int) -> dict[str, np.ndarray]:
         "fingerprints": np.array([record.fingerprint for record in records.values()], np.str_),
         "ranges": np.array([(record.minimum, record.maximum) for record in records.values()], np.float64),
         "counts": np.array([(record.count, record.nan, record.infinite) for record in records.values()], np.int64),
+        "constants": np.array([record.constant for record in records.values()], np.bool_),
         "lengths": np.array([len(buckets) for buckets in used], np.int64),
         "buckets": np.concatenate([*used, np.zeros(0, np.int64)]).astype(np.uint16),
         "weights": np.concatenate([record.histogram[at] for record, at in zip(records.values(), used, strict=True)])
@@ -80,7 +81,8 @@ def _unpack(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Record], int]:
         count, nan, infinite = (int(value) for value in arrays["counts"][index])
         fingerprint = str(arrays["fingerprints"][index])
         channels = _unpack_channels(arrays, index)
-        records[name] = Record(minimum, maximum, count, nan, infinite, histogram, channels, fingerprint)
+        constant = "constants" in arrays and bool(arrays["constants"][index])  # older files have none
+        records[name] = Record(minimum, maximum, count, nan, infinite, histogram, channels, fingerprint, constant)
     return records, int(arrays["samples"])
 
 

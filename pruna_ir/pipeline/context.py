@@ -10,6 +10,7 @@ from pruna_ir.decisions import DecisionLog
 from pruna_ir.diagnostics import PrunaError, error
 
 if TYPE_CHECKING:
+    from pruna_ir.analysis.quantized import Quantization
     from pruna_ir.calibration import Statistics
     from pruna_ir.data import BoundDataset
     from pruna_ir.model import Model
@@ -48,8 +49,8 @@ class Context:
 
     `reference` is the model as it was before the pipeline and is never changed. `decisions` keeps what rests on a
     measurement, so that a run can be replayed. `statistics` were collected in an earlier run, `collected` are those of
-    this one. `settled` are the exact passes that changed nothing since the model last changed. `seed` feeds
-    every random choice.
+    this one. `settled` are the exact passes that changed nothing since the model last changed. `quantization` is the
+    float model before anything was rounded. `seed` feeds every random choice.
     """
 
     reference: Model
@@ -62,9 +63,17 @@ class Context:
     statistics: Statistics | None = None
     collected: Statistics | None = None
     settled: set[Pass] = field(default_factory=set)
+    quantization: Quantization | None = None
     seed: int = 0
     max_drop: float = 0.01
     goal: str = "speed"
+
+    def before_rounding(self, model: Model) -> None:
+        """Keep `model` as the float one, unless a pass before did: called by passes that round, before they do."""
+        from pruna_ir.analysis.quantized import Quantization
+
+        if self.quantization is None:
+            self.quantization = Quantization(model.clone())
 
     def require_data(self, who: str) -> BoundDataset:
         """The dataset, or P006 if there is none."""

@@ -23,6 +23,7 @@ from pruna_ir.pipeline.pass_base import Effect, Need, Pass, PassResult
 from pruna_ir.remarks import Remark, RemarkKind
 
 if TYPE_CHECKING:
+    from pruna_ir.analysis.quantized import Quantization
     from pruna_ir.calibration import Statistics
     from pruna_ir.data import BoundDataset
     from pruna_ir.pipeline.rules import RuleStats
@@ -52,6 +53,7 @@ class RunResult:
     rule_stats: list[dict[str, RuleStats]] = field(default_factory=list)
     decisions: DecisionLog = field(default_factory=DecisionLog)
     statistics: Statistics | None = None
+    quantization: Quantization | None = None
 
     @property
     def graph(self) -> gs.Graph:
@@ -126,7 +128,7 @@ class PassManager:
                 self._step(item, index, model, context, result, instruments)
         for instrument in instruments:
             instrument.finish(model, context)
-        result.statistics = context.collected
+        result.statistics, result.quantization = context.collected, context.quantization
         return result
 
     def _check_needs(self, context: Context) -> None:

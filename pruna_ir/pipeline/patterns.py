@@ -14,7 +14,7 @@ the reason, and also tells when a tensor inside of the idiom is needed elsewhere
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import combinations
 from types import EllipsisType
@@ -30,9 +30,6 @@ from pruna_ir.remarks import Reason
 
 # Operators whose two operands a pattern finds in either order.
 COMMUTATIVE = frozenset({"Add", "Sum", "Mul", "Max", "Min", "And", "Or", "Xor", "Equal"})
-
-# Operators that most models have.
-_COMMON = frozenset({"Add", "Sum", "Sub", "Mul", "Div", "Reshape", "MatMul", "Transpose", "Concat"})
 
 # More nodes than any idiom has: a product may go on for thousands of factors.
 _MOST_NODES = 64
@@ -84,10 +81,9 @@ class Pattern(ABC):
         """The operators that may write a tensor that fits."""
         raise TypeError(f"a {type(self).__name__} cannot be the root of a pattern")
 
-    @property
-    def requires(self) -> frozenset[str]:
-        """Operators of which whatever fits has one at least, rare ones if there is a choice; none: nothing is known."""
-        return frozenset()
+    def possible(self, operators: Set[str]) -> bool:
+        """Whether anything that is made of these operators can fit."""
+        return True
 
 
 class Value(Pattern):
@@ -143,9 +139,8 @@ class Op(Pattern):
     def roots(self) -> tuple[str, ...]:
         return self.ops
 
-    @property
-    def requires(self) -> frozenset[str]:
-        return _rarest([*(pattern.requires for pattern in self.inputs), frozenset(self.ops)])
+    def possible(self, operators: Set[str]) -> bool:
+        return not operators.isdisjoint(self.ops) and all(pattern.possible(operators) for pattern in self.inputs)
 
     def matches(self, tensor: gs.Tensor, found: Found) -> Iterator[Found]:
         node = producer(tensor, *self.ops)
@@ -173,10 +168,8 @@ class OneOf(Pattern):
     def roots(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(root for choice in self.choices for root in choice.roots))
 
-    @property
-    def requires(self) -> frozenset[str]:
-        needs = [choice.requires for choice in self.choices]
-        return frozenset[str]().union(*needs) if all(needs) else frozenset()
+    def possible(self, operators: Set[str]) -> bool:
+        return any(choice.possible(operators) for choice in self.choices)
 
     def matches(self, tensor: gs.Tensor, found: Found) -> Iterator[Found]:
         for choice in self.choices:
@@ -198,9 +191,8 @@ class Product(Pattern):
     def roots(self) -> tuple[str, ...]:
         return ("Mul", "Div")
 
-    @property
-    def requires(self) -> frozenset[str]:
-        return _rarest([factor.requires for factor in self.factors])
+    def possible(self, operators: Set[str]) -> bool:
+        return all(factor.possible(operators) for factor in self.factors)
 
     def matches(self, tensor: gs.Tensor, found: Found) -> Iterator[Found]:
         for scale, fit in self._split(tensor, self.factors, found):
@@ -326,12 +318,6 @@ def _all(patterns: Sequence[Pattern], tensors: Sequence[gs.Tensor], found: Found
         return
     for first in patterns[0].matches(tensors[0], found):
         yield from _all(patterns[1:], tensors[1:], first)
-
-
-def _rarest(needs: Sequence[frozenset[str]]) -> frozenset[str]:
-    """The set of operators that fewest models have one of."""
-    known = [need for need in needs if need]
-    return min(known, key=lambda need: (len(need & _COMMON), len(need)), default=frozenset())
 
 
 def _halves(factors: Sequence[Pattern]) -> Iterator[tuple[list[Pattern], list[Pattern]]]:

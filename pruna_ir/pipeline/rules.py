@@ -10,7 +10,7 @@ import math
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -60,6 +60,10 @@ class Rule(Pass):
     def rewrite(self, match: Match, rewriter: Rewriter) -> None:
         """Rewrite the graph."""
 
+    def possible(self, operators: Set[str]) -> bool:
+        """Whether the rule may find anything among nodes of these operators."""
+        return not self.requires or not self.requires.isdisjoint(operators)
+
     def run(self, model: Model, context: Context) -> PassResult:
         """Run this rule alone to its fixed point."""
         return drive([self], model, context)
@@ -103,9 +107,9 @@ def drive(rules: Sequence[Rule], model: Model, context: Context) -> PassResult:
 
 
 def _possible(rules: Sequence[Rule], present: set[str]) -> list[Rule]:
-    """The rules that may find what they require among operators that are present, or that such rules make."""
+    """The rules that may find something among operators that are present, or that such rules make."""
     while True:
-        possible = [rule for rule in rules if not rule.requires or rule.requires & present]
+        possible = [rule for rule in rules if rule.possible(present)]
         made = {rule.makes[0] for rule in possible if rule.makes is not None}
         if made <= present:
             return possible

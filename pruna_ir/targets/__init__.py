@@ -1,5 +1,5 @@
 """Targets: tables of what runtimes accept and do fast."""
 
-from pruna_ir.targets.target import OpRow, Output, Target
+from pruna_ir.targets.target import Company, Fixed, OpRow, Output, Scales, Target, Widths
 
-__all__ = ["OpRow", "Output", "Target"]
+__all__ = ["Company", "Fixed", "OpRow", "Output", "Scales", "Target", "Widths"]

@@ -13,10 +13,10 @@ import numpy as np
 
 from pruna_ir.calibration.scheme import Scheme
 from pruna_ir.targets.host import host_kind
-from pruna_ir.targets.target import OpRow, Output, Target
+from pruna_ir.targets.target import OpRow, Output, Scales, Target
 
 _ACTIVATIONS = ("Relu", "Clip")
-_MOVES = OpRow(output=Output.SAME)
+_MOVES = OpRow(scales=Scales.MOVED)
 
 _OPS = {
     "Conv": OpRow(weight=1, bias=2, absorbs=_ACTIVATIONS),
@@ -40,7 +40,7 @@ _OPS = {
     ),
     "Add": OpRow(inputs=None, absorbs=_ACTIVATIONS),
     "Mul": OpRow(inputs=None, absorbs=_ACTIVATIONS),
-    "Concat": OpRow(inputs=None, output=Output.UNION),
+    "Concat": OpRow(inputs=None, scales=Scales.UNION),
     "Sigmoid": OpRow(),
     "LeakyRelu": OpRow(),
     "Softmax": OpRow(),
@@ -53,6 +53,7 @@ _OPS = {
     "Squeeze": _MOVES,
     "Unsqueeze": _MOVES,
     "DepthToSpace": _MOVES,
+    "Split": replace(_MOVES, all_outputs=True),
     # Cropping writes a constant where it leaves the image: in integers that is another number.
     "Resize": replace(
         _MOVES, requires={"mode": "nearest"}, refuses={"coordinate_transformation_mode": "tf_crop_and_resize"}
@@ -72,25 +73,35 @@ _SLOW = frozenset(
     }
 )
 
+# It has kernels for halves that move values and normalize, none that multiplies: between those it casts back and forth.
+_HALF = {"float16": frozenset[str](), "bfloat16": frozenset[str]()}
+
 X86_VNNI = Target(
     name="ort-x86-vnni",
     description="ONNX Runtime on x86 with AVX512-VNNI or AVX-VNNI: unsigned activations, signed weights",
     activations=Scheme(np.dtype(np.uint8), symmetric=False),
     weights=Scheme(np.dtype(np.int8), symmetric=True, axis=0, narrow=True),
     ops=_OPS,
+    accepts=("int8", "uint8"),
+    integer_ops=True,
     stores_weights=True,
     slow_ops=_SLOW,
+    half_ops=_HALF,
     channel_multiple=16,
+    runtime="ONNX Runtime",
     proved_on=("1.31.1", "1.32.0"),
     runs_on=("x86-vnni",),
 )
 
-# Without VNNI two products are added in 16 bits, which saturate: weights of 7 bits cannot overflow them.
+# Without VNNI two products are added in 16 bits, which saturate: 255 * (a + b) passes 32767 once two weights of one
+# output channel add up to 129, and the largest of each is 127. Weights of 7 bits cannot overflow them. The kernels of
+# depthwise convolutions widen what they multiply instead (MLAS: qdwconv, ConvSymDepthwise) and take all 8.
 X86 = replace(
     X86_VNNI,
     name="ort-x86",
     description="ONNX Runtime on x86 without VNNI: unsigned activations, weights of 7 bits so that nothing saturates",
     weights=Scheme(np.dtype(np.int8), symmetric=True, axis=0, narrow=True, bits=7),
+    depthwise_bits=8,
     runs_on=("x86", "x86-vnni"),
 )
 

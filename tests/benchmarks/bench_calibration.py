@@ -1,7 +1,8 @@
 """What calibration costs next to the plain forward pass: `python tests/benchmarks/bench_calibration.py [MODEL]`.
 
 Minimum, maximum and histogram of every float activation, 100 preloaded samples, the same number of threads, both
-timed in turn; then the peak memory of fresh processes for 32 and 512 samples.
+timed in turn, and in one thread the processor time of both, which other processes disturb less; then the peak memory of
+fresh processes for 32 and 512 samples.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -38,21 +40,33 @@ def samples(session: Session, count: int) -> list[dict[str, np.ndarray]]:
 
 def compare(path: Path, threads: int, count: int, rounds: int) -> None:
     """Print seconds of both, and the ratio of the best times."""
-    plain = Session(path, threads=threads)
-    batches = samples(plain, count)
     model = Model.load(path)
-    best = {"forward": float("inf"), "collect": float("inf")}
+    batches = samples(Session(path), count)
+    for text, workers, clock in (("time", threads, time.perf_counter), ("processor time", 1, time.process_time)):
+        forward, calibration = best_times(path, model, batches, workers, clock, rounds)
+        print(f"{path.name}, {count} samples, {workers} threads, {text}: forward {forward:.3f} s", end=", ")
+        print(f"calibration {calibration:.3f} s, ratio {calibration / forward:.2f}")
+
+
+def best_times(
+    path: Path,
+    model: Model,
+    batches: list[dict[str, np.ndarray]],
+    threads: int,
+    clock: Callable[[], float],
+    rounds: int,
+) -> tuple[float, float]:
+    """Seconds of the forward pass and of calibration by a clock: the best of some rounds."""
+    plain = Session(path, threads=threads)
+    forward = calibration = float("inf")
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = clock()
         for feeds in batches:
             plain.run(feeds)
-        middle = time.perf_counter()
-        statistics = collect(model, batches, threads=threads)
-        end = time.perf_counter()
-        best = {"forward": min(best["forward"], middle - start), "collect": min(best["collect"], end - middle)}
-    print(f"{path.name}: {len(statistics)} tensors, {count} samples, {threads} threads")
-    print(f"forward {best['forward']:.3f} s, calibration {best['collect']:.3f} s", end=", ")
-    print(f"ratio {best['collect'] / best['forward']:.2f}")
+        middle = clock()
+        collect(model, batches, threads=threads)
+        forward, calibration = min(forward, middle - start), min(calibration, clock() - middle)
+    return forward, calibration
 
 
 def peak_memory(path: Path, threads: int, count: int) -> int:

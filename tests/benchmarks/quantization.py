@@ -1,122 +1,165 @@
-"""`-O2` on the trained models of the shared folder, beside ONNX Runtime's own quantizer in the same run.
+"""`-O2` beside the quantizers of ONNX Runtime and NNCF (where it is installed), in one run.
 
-    python tests/benchmarks/bench_quantize.py [--models resnet20_cifar10,...] [--shared FOLDER]
+    python tests/benchmarks/quantization.py [--models resnet20_cifar10,...] [--minilm MODEL] [--markdown PAGE]
 
-Prints for each model: the metric on the test split (float, ours, the peer's), bytes and one-thread speed next to the
-float model, and our speed next to the peer's. The peer is quantize_static with unsigned activations, signed
-per-channel weights and min-max ranges over at most 128 calibration samples, after its own pre-processing.
+Prints a row for each model and quantizer: the metric on the test split, which no decision has seen; bytes next to the
+float file's; speed next to the float model on one thread and on two, timed in turn; the share of multiplications that
+run in integer kernels of ONNX Runtime's optimized graph; and the seconds that the quantizer took.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from quantization_peers import PEERS
 from rich.console import Console
-from rich.table import Table
 
 from pruna_ir.data import BoundDataset, Dataset, evaluate
 from pruna_ir.model import Model
+from pruna_ir.passes.quantization.lint.runtime import integer_share
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.runtime.latency import compare
 from pruna_ir.runtime.session import Session
 
-MODELS = {
-    "resnet20_cifar10": "cifar10",
-    "resnet56_cifar10": "cifar10",
-    "squeezenet11_imagenet": "imagenet-sample-caffe",
-    "mobilenetv1_025_imagenet": "imagenet-sample",
-    "mobilenetv2_100_imagenet": "imagenet-sample-tf",
-    "yolox_nano_coco": "coco128-yolox",
-    "kws_dscnn": "kws",
-}
+SHARED = Path(os.environ.get("PRUNA_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 BATCH = 16
-PEER_SAMPLES = 128
 SECONDS = 3.0
+RATE = 16_000  # samples a second
+CLIPS = {"calibration": 128, "test": 64}
+COLUMNS = ("model", "quantizer", "metric", "bytes", "speed, 1 thread", "2 threads", "integer MACs", "seconds")
 
 
-def quantize_peer(source: Path, data: BoundDataset, folder: Path) -> Path | None:
-    """ONNX Runtime's own quantizer; None where it fails."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+@dataclass(frozen=True)
+class Case:
+    """A model with its data. Without a metric, the score is the SQNR of the outputs on the test split, in dB."""
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.batches = iter(data.require("calibration").head(PEER_SAMPLES).batches(1))
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(self.batches, None)
-            return None if batch is None else batch.feeds
-
-    prepared, result = folder / "prepared.onnx", folder / "peer.onnx"
-    try:
-        quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        quantize_static(
-            prepared,
-            result,
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-        )
-        Session(result)
-    except Exception as failure:  # whatever the peer raises is its result
-        print(f"  the peer fails on {source.name}: {str(failure).splitlines()[0][:120]}")
-        return None
-    return result
+    model: Path
+    data: Callable[[], Dataset]
 
 
-def rows(shared: Path, names: list[str], folder: Path) -> Iterator[list[str]]:
-    """One row of the table a model."""
-    for name in names:
-        source, ours = shared / "models" / f"{name}.onnx", folder / "ours.onnx"
-        model = Model.load(source)
-        data = Dataset.load(shared / "data" / f"{MODELS[name]}.yaml").bind(model.inputs())
-        start = time.perf_counter()
-        PassManager.parse("O2").run(model, data=data)
-        seconds = time.perf_counter() - start
-        size = model.save(ours) / source.stat().st_size
-        peer = quantize_peer(source, data, folder)
-        feeds = next(iter(data.require("calibration").head(1).batches(1))).feeds
-        sessions = {"float": Session(source), "ours": Session(ours)} | ({"peer": Session(peer)} if peer else {})
-        speed = compare(sessions["float"], sessions["ours"], feeds, seconds=SECONDS)
-        versus = compare(sessions["peer"], sessions["ours"], feeds, seconds=SECONDS) if peer else None
-        scores = {key: f"{_score(session, data):.4f}" for key, session in sessions.items()}
-        yield [
-            name,
-            scores["float"],
-            scores["ours"],
-            scores.get("peer", "fails"),
-            f"{size:.3f}",
-            f"{speed.speedup:.2f} ({speed.low:.2f}..{speed.high:.2f})",
-            f"{versus.speedup:.2f} ({versus.low:.2f}..{versus.high:.2f})" if versus else "-",
-            f"{seconds:.0f}",
-        ]
+def shared(model: str, data: str) -> Case:
+    """A trained model of the shared folder."""
+    return Case(SHARED / "models" / f"{model}.onnx", lambda: Dataset.load(SHARED / "data" / f"{data}.yaml"))
 
 
-def _score(session: Session, data: BoundDataset) -> float:
+def sounds(count: int, seed: int) -> Iterator[np.ndarray]:
+    """Clips of one second, shape (1, 16000): in turn a few tones that die away, and noise in a band.
+
+    They have the 16 bits of the recordings that such models are trained on: silence is not silent.
+    """
+    generator = np.random.default_rng(seed)
+    seconds = np.arange(RATE) / RATE
+    frequencies = np.fft.rfftfreq(RATE, 1 / RATE)
+    for index in range(count):
+        if index % 2:
+            low = generator.uniform(50, 4000)
+            band = (frequencies > low) & (frequencies < low * generator.uniform(1.2, 3))
+            clip = np.fft.irfft(np.fft.rfft(generator.standard_normal(RATE)) * band, RATE)
+        else:
+            tones = generator.uniform(80, 6000, (3, 1))
+            decay = np.exp(-seconds * generator.uniform(0.5, 8, (3, 1)))
+            clip = (np.sin(2 * np.pi * tones * seconds) * decay).sum(axis=0)
+        loudness = 10 ** generator.uniform(-2, -0.1)
+        steps = np.rint(clip / np.abs(clip).max() * loudness * 2**15)
+        yield (steps / 2**15).astype(np.float32)[None]
+
+
+def sound_data() -> Dataset:
+    """Noise and tones, other ones for the test than for calibration."""
+    calibration, test = (list(sounds(count, seed)) for seed, count in enumerate(CLIPS.values()))
+    return Dataset.from_arrays(calibration, test=test)
+
+
+CASES = {
+    "mobilenetv1_025_imagenet": shared("mobilenetv1_025_imagenet", "imagenet-sample"),
+    "mobilenetv2_100_imagenet": shared("mobilenetv2_100_imagenet", "imagenet-sample-tf"),
+    "yolox_nano_coco": shared("yolox_nano_coco", "coco128-yolox"),
+    "resnet20_cifar10": shared("resnet20_cifar10", "cifar10"),
+    "resnet56_cifar10": shared("resnet56_cifar10", "cifar10"),
+    "squeezenet11_imagenet": shared("squeezenet11_imagenet", "imagenet-sample-caffe"),
+    "kws_dscnn": shared("kws_dscnn", "kws"),
+    "kwt1_speechcommands": Case(SHARED / "models" / "kwt1_speechcommands.onnx", sound_data),
+}
+
+
+def ours(source: Path, data: BoundDataset, out: Path) -> None:
+    """The whole of -O2."""
+    model = Model.load(source)
+    PassManager.parse("O2").run(model, data=data)
+    model.save(out)
+
+
+def score(session: Session, data: BoundDataset, reference: Session) -> float:
+    """The metric on the test split, or the SQNR against the float model where there is none."""
     metric = data.metric()
-    assert metric is not None
-    return evaluate(session.run, data.require("test"), metric, BATCH)
+    if metric is not None:
+        return evaluate(session.run, data.require("test"), metric, BATCH)
+    signal = noise = 0.0
+    for batch in data.require("test").batches(1):
+        for expected, found in zip(reference.run(batch.feeds).values(), session.run(batch.feeds).values(), strict=True):
+            signal += float(np.square(expected, dtype=np.float64).sum())
+            noise += float(np.square(found - expected, dtype=np.float64).sum())
+    return float(10 * np.log10(signal / noise)) if noise else np.inf
+
+
+def rows(name: str, case: Case, folder: Path, seconds: float) -> Iterator[tuple[str, ...]]:
+    """One row for the float model and one for each quantizer."""
+    data = case.data().bind(Model.load(case.model).inputs())
+    feeds = next(iter(data.require("calibration").head(1).batches(1))).feeds
+    before = {threads: Session(case.model, threads=threads) for threads in (1, 2)}
+    yield name, "float", f"{score(before[1], data, before[1]):.4f}", "1.000", "1.00", "1.00", "-", "-"
+    for index, (tool, quantize) in enumerate({"pruna-ir -O2": ours, **PEERS}.items()):
+        out = folder / f"{name}.{index}.onnx"
+        start = time.perf_counter()
+        try:
+            quantize(case.model, data, out)
+            taken = time.perf_counter() - start
+            after = {threads: Session(out, threads=threads) for threads in before}
+            metric = score(after[1], data, before[1])
+        except ImportError:
+            continue  # this peer is not installed
+        except Exception as failure:  # whatever a tool raises is its result
+            lines = str(failure).strip().splitlines() or [type(failure).__name__]
+            yield name, tool, f"fails: {lines[0][:60]}", *"-----"
+            continue
+        ratios = [compare(before[threads], after[threads], feeds, seconds=seconds) for threads in before]
+        speeds = (f"{ratio.speedup:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" for ratio in ratios)
+        size = out.stat().st_size / case.model.stat().st_size
+        yield name, tool, f"{metric:.4f}", f"{size:.3f}", *speeds, _share(out), f"{taken:.0f}"
+
+
+def _share(path: Path) -> str:
+    share = integer_share(Model.load(path))
+    return "-" if share is None else f"{share:.0%}"
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default=",".join(MODELS), help="names, separated by commas")
-    parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2].parent / "shared")
+    parser.add_argument("--models", help="names, separated by commas; all of them by default")
+    parser.add_argument("--minilm", type=Path, help="the export of the sentence encoder all-MiniLM-L6-v2")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of timing for a ratio")
+    parser.add_argument("--markdown", type=Path, help="write the table to this file too")
     arguments = parser.parse_args()
-    table = Table(*["model", "float", "ours", "peer", "bytes", "speed / float", "speed / peer", "seconds"])
+    cases = dict(CASES)
+    if arguments.minilm:
+        cases["all-MiniLM-L6-v2"] = Case(arguments.minilm, lambda: Dataset.load(SHARED / "data" / "stsb.yaml"))
+    chosen = arguments.models.split(",") if arguments.models else list(cases)
+    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
     with tempfile.TemporaryDirectory() as folder:
-        for row in rows(arguments.shared, arguments.models.split(","), Path(folder)):
-            print(" | ".join(row), flush=True)
-            table.add_row(*row)
-    Console().print(table)
+        for name in chosen:
+            for row in rows(name, cases[name], Path(folder), arguments.seconds):
+                lines.append(f"| {' | '.join(row)} |")
+                Console().print(*row, sep=" | ", highlight=False, soft_wrap=True)
+    if arguments.markdown:
+        arguments.markdown.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 import pytest
 from backend_cases import KINDS, Case, cases, variants
-from conformance import Outcome, Status, judge, without_onnxsim
+from conformance import Outcome, Status, judge
 from seeded_passes import Seeded, fail
 
 from pruna_ir.pipeline.manager import PassManager
@@ -25,34 +26,23 @@ PARTS = 8
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sample(kind: str) -> None:
-    check(cases(kind)[:: STRIDES[kind]], without_onnxsim())
-
-
-def test_sample_with_onnxsim() -> None:
-    check([*cases("pytorch-operator")[::20], *cases("node")[100::900]], PassManager.parse("O1"), forms=["as written"])
+    check(cases(kind)[:: STRIDES[kind]])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_everything(kind: str, part: int) -> None:
-    check(cases(kind)[part::PARTS], without_onnxsim())
+    check(cases(kind)[part::PARTS])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("part", range(PARTS))
-def test_everything_with_onnxsim(kind: str, part: int) -> None:
-    check(cases(kind)[part::PARTS], PassManager.parse("O1"), forms=["as written"])
-
-
-def check(chosen: list[Case] | tuple[Case, ...], manager: PassManager, forms: list[str] | None = None) -> None:
+def check(chosen: Sequence[Case]) -> None:
     """Judge all forms of cases: none is wrong or crashes, most pass, and only what must be is refused."""
+    manager = PassManager.parse("O1")
     outcomes: dict[tuple[str, str], Outcome] = {}
     for case in chosen:
         for name, form in variants(case):
-            if forms is None or name in forms:
-                outcomes[case.name, name] = judge(form, manager)
+            outcomes[case.name, name] = judge(form, manager)
     bad = {key: outcome for key, outcome in outcomes.items() if outcome.status in (Status.WRONG, Status.CRASHED)}
     assert not bad, "\n".join(f"{' / '.join(key)}: {outcome.status}: {outcome.why}" for key, outcome in bad.items())
     assert {outcome.code for outcome in outcomes.values() if outcome.status is Status.REFUSED} <= REFUSALS

@@ -1,6 +1,6 @@
 """`-O2` on trained models: the accuracy on the test split and the size that the project promises.
 
-Speed is measured by `tests/benchmarks/bench_quantize.py`; no test asserts a time.
+Speed is measured by `tests/benchmarks/quantization.py`; no test asserts a time.
 """
 
 from __future__ import annotations

@@ -53,11 +53,6 @@ class Outcome:
     changed: bool = False
 
 
-def without_onnxsim() -> PassManager:
-    """-O1 but for the pass that runs in a process of its own, which takes most of a second."""
-    return PassManager([item for item in PassManager.parse("O1").passes if item.name != "onnxsim"])
-
-
 def judge(case: Case, manager: PassManager) -> Outcome:
     """Run a case through a pipeline, every pass verified."""
     if case.name in INVALID:

@@ -36,7 +36,7 @@ def test_explained_pass_shows_its_options(run: Run) -> None:
 def test_pipeline_is_written_out(run: Run) -> None:
     text = run("-O1", "--print-pipeline").stdout.strip()
     assert text == run(f"-passes={text}", "--print-pipeline").stdout.strip()
-    assert text.startswith("fold-constants,remove-noop,") and ",onnxsim," in text
+    assert text.startswith("fold-constants,remove-noop,") and ",fuse<skip=[fuse-focus]>," in text
 
 
 def test_versions(run: Run) -> None:

@@ -67,7 +67,7 @@ def test_demo_is_repeatable(run: Run, tmp_path: Path) -> None:
     assert after["bytes"] == Path("digits.int8.onnx").stat().st_size < 0.4 * before["bytes"]
     assert after["metric"]["split"] == "test" and after["metric"]["value"] > before["metric"]["value"] - 0.01
     assert summary["artifacts"][0]["backend"] == "onnx" and summary["remarks"]
-    assert summary["pipeline"].endswith("quantize,store-weights")
+    assert summary["pipeline"].endswith("quantize,correct-bias,store-weights")
     quantized = next(stage for stage in summary["stages"] if stage["pass"] == "quantize")
     assert quantized["sqnr_db"] > 10 and quantized["metric"]["name"] == "top1"
     assert "top1 (test)" in outcome.stderr and "x speed" in outcome.stderr

@@ -101,6 +101,13 @@ def test_does_not_fire(body: str, outputs: str, scalars: tuple[Any, Any], reason
     assert missed(result) == [reason]
 
 
+def test_a_joint_factor_with_few_digits_is_not_made() -> None:
+    model = chain("t = Mul(x, a) y = Mul(t, b)", "float16[2,3] y", "float16", a=2e-3, b=2e-3)
+    after, result = check_pass(FoldScalarChains(), model)
+    assert ops(after) == ["Mul", "Mul"]
+    assert missed(result) == ["the joint constant would be so small that its type has few digits for it"]
+
+
 def test_float16_has_no_range_to_spare() -> None:
     model = chain("t = Mul(x, a) y = Div(t, b)", "float16[2,3] y", "float16", a=100, b=200)
     _, result = check_pass(FoldScalarChains(), model)

@@ -19,9 +19,9 @@ from pruna_ir.testing import check_pass, largest_difference
 
 RULES = {**registry.FUSION_RULES, **getattr(registry, "RECOGNITION_RULES", {})}
 GROUPS = [name for name in ("recognize", "fuse") if name in registry.PASSES]
-# Graphs for each rule, for all rules together, and for -O1 with onnxsim, which is a process of its own.
-FEW = {"rule": 12, "together": 25, "O1": 1}
-MANY = {"rule": 600, "together": 6000, "O1": 100}
+# Graphs for each rule, and for all rules together.
+FEW = {"rule": 12, "together": 25}
+MANY = {"rule": 600, "together": 6000}
 # Share of the graphs, at least, on which a rule must fire: a generator that never gets there tests nothing.
 LEAST_FIRED = 0.05
 
@@ -66,22 +66,13 @@ def test_rules_together_at_length(group: str) -> None:
     check_group(group, MANY["together"])
 
 
-def test_our_part_of_o1() -> None:
-    check_pipeline(without_onnxsim(), FEW["together"])
-
-
 def test_o1() -> None:
-    check_pipeline(PassManager.parse("O1"), FEW["O1"])
-
-
-@long
-def test_our_part_of_o1_at_length() -> None:
-    check_pipeline(without_onnxsim(), MANY["together"])
+    check_o1(FEW["together"])
 
 
 @long
 def test_o1_at_length() -> None:
-    check_pipeline(PassManager.parse("O1"), MANY["O1"])
+    check_o1(MANY["together"])
 
 
 def check_rule(name: str, examples: int) -> None:
@@ -111,8 +102,9 @@ def check_group(name: str, examples: int) -> None:
     check()
 
 
-def check_pipeline(manager: PassManager, examples: int) -> None:
-    """Run a pipeline twice on graphs that hold idioms of any rules; the second time finds nothing to do."""
+def check_o1(examples: int) -> None:
+    """Run -O1 twice on graphs that hold idioms of any rules; the second time finds nothing to do."""
+    manager = PassManager.parse("O1")
 
     @settings(quiet, max_examples=examples)
     @given(of_any_rules)
@@ -124,8 +116,3 @@ def check_pipeline(manager: PassManager, examples: int) -> None:
         assert not again.changed, [(stage.text, stage.counts) for stage in again.stages if stage.changed]
 
     check()
-
-
-def without_onnxsim() -> PassManager:
-    """-O1 but for the pass that takes a second."""
-    return PassManager([item for item in PassManager.parse("O1").passes if item.name != "onnxsim"])

@@ -14,9 +14,10 @@ from small_graphs import build, conv, runtime_ops, samples, small_net, weights
 from pruna_ir.calibration import Range, Scheme, collect
 from pruna_ir.calibration.ranges import solve
 from pruna_ir.model import Model
-from pruna_ir.passes.quantization.insert import fit, insert_qdq
+from pruna_ir.passes.quantization.insert import insert_qdq
 from pruna_ir.passes.quantization.kernel import Bounds
 from pruna_ir.passes.quantization.plan import make_plan
+from pruna_ir.passes.quantization.scale_groups import fit
 from pruna_ir.runtime.session import Session
 from pruna_ir.targets import Target
 from pruna_ir.targets.ort_cpu import ARM, X86, X86_VNNI
@@ -276,3 +277,31 @@ def test_scale_of_a_whole_weight() -> None:
     quantized = quantize(model, feeds, whole)
     assert constant(quantized, "w_scale").shape == constant(quantized, "b_scale").shape == ()
     assert sqnr(Session(model).run(feeds)["y"], Session(quantized).run(feeds)["y"]) > 30
+
+
+def test_depthwise_weights_keep_all_bits_where_others_cannot() -> None:
+    """Without VNNI only kernels that add products in pairs overflow 16 bits."""
+    model = build(
+        [
+            conv("c", "x", "w"),
+            conv("d", "c", "wd", group=6, pads=[1, 1, 1, 1]),
+            conv("g", "d", "wg", group=2),
+            conv("y", "g", "wp"),
+        ],
+        {"x": [1, 3, 8, 8]},
+        ["y"],
+        {
+            "w": weights(0, 6, 3, 1, 1),
+            "wd": weights(1, 6, 1, 3, 3),
+            "wg": weights(2, 6, 3, 1, 1),
+            "wp": weights(3, 4, 6, 1, 1),
+        },
+    )
+    largest = {
+        target.name: [
+            int(np.abs(constant(quantize(model, {"x": samples(1)}, target), f"{name}_quantized").astype(int)).max())
+            for name in ("w", "wd", "wg", "wp")
+        ]
+        for target in (X86, X86_VNNI)
+    }
+    assert largest == {"ort-x86": [63, 127, 63, 63], "ort-x86-vnni": [127, 127, 127, 127]}

@@ -9,7 +9,6 @@ from small_graphs import build, conv, runtime_ops, samples, small_net, weights
 
 from pruna_ir.analysis import accuracy
 from pruna_ir.model import Model
-from pruna_ir.passes.quantization.store_weights import _largest_accepted
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.runtime.session import Session
 
@@ -81,18 +80,30 @@ def test_excluded_nodes_keep_their_weights() -> None:
     assert {node.name for node in model.graph.nodes if node.op == "Cast"} == {"w1_Cast", "w3_Cast"}
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(3, 3), (2, 2), (0, 0)])
-def test_guard_stores_less_where_accuracy_drops(limit: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The score is made to drop as soon as more than `limit` weights are stored."""
+def stored_in(model: Model, dtype: type) -> int:
+    """How many weights are stored in integers of a type."""
+    casts = [node for node in model.graph.nodes if node.op == "Cast"]
+    return sum(node.inputs[0].dtype == dtype for node in casts)
 
-    def drop(self: accuracy.Evaluator, model: Model) -> float:
-        return float(sum(node.op == "Cast" for node in model.graph.nodes) > limit)
 
-    monkeypatch.setattr(accuracy.Evaluator, "drop", drop)
+@pytest.mark.parametrize("limit", [3, 2, 0])
+def test_guard_stores_more_bits_where_accuracy_drops(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The score is made to drop as soon as more than `limit` weights are stored in 8 bits."""
+    monkeypatch.setattr(accuracy.Evaluator, "drop", lambda _, model: float(stored_in(model, np.int8) > limit))
     model = small_net()
     remarks = run("store-weights<share=1>", model, data=samples())
-    assert sum(node.op == "Cast" for node in model.graph.nodes) == expected
-    assert ("more costs accuracy" in remarks) == (expected < 3)
+    assert (stored_in(model, np.int8), stored_in(model, np.int16)) == (limit, 3 - limit)
+    assert remarks.count("is stored in 16 bits: less would damage the outputs") == 3 - limit
+
+
+def test_weights_that_no_integers_can_hold_stay_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        accuracy.Evaluator, "drop", lambda _, model: float(stored_in(model, np.int8) + stored_in(model, np.int16) > 1)
+    )
+    model = small_net()
+    remarks = run("store-weights<share=1>", model, data=samples())
+    assert stored_in(model, np.int8) + stored_in(model, np.int16) == 1
+    assert remarks.count("stays in float: less would damage the outputs") == 2
 
 
 @pytest.mark.parametrize("reader", ["op", "output", "sub-graph"])
@@ -124,29 +135,3 @@ def test_names_that_are_taken() -> None:
     model = build(nodes, {"x": [1, 3, 4, 4]}, ["t"], {"w": weights(0, 4, 3, 1, 1)})
     run("store-weights<share=1>", model)
     assert sorted(node.name for node in model.graph.nodes) == ["w_Cast", "w_Cast_1", "w_Mul", "y"]
-
-
-@pytest.mark.parametrize("limit", range(7))
-def test_bisection_finds_the_largest_accepted(limit: int) -> None:
-    fractions = (0.95, 0.9, 0.8, 0.6, 0.3)
-    tried = []
-
-    def accepts(fraction: float) -> bool:
-        tried.append(fraction)
-        return fractions.index(fraction) >= limit
-
-    found = _largest_accepted(fractions, accepts)
-    assert found == (fractions[limit] if limit < len(fractions) else 0.0)
-    assert len(tried) <= 3
-
-
-def test_shares_that_store_the_same_weights_are_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    scored = []
-
-    def drop(self: accuracy.Evaluator, model: Model) -> float:
-        scored.append(sum(node.op == "Cast" for node in model.graph.nodes))
-        return 1.0
-
-    monkeypatch.setattr(accuracy.Evaluator, "drop", drop)
-    run("store-weights", small_net(), data=samples())
-    assert len(scored) == len(set(scored))

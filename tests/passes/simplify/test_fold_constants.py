@@ -42,6 +42,16 @@ def test_folds_a_shape_that_is_known_where_it_is_read() -> None:
     assert constant_of(after, "c").tolist() == 12
 
 
+def test_what_is_folded_tells_shapes_behind_it() -> None:
+    """ONNX cannot infer what a Reshape to computed sizes gives, until they are folded."""
+    body = "n = Abs(k) r = Reshape(x, n) s = Size(r) c = Cast <to: int = 1> (s) y = Mul(r, c)"
+    after, result = check_pass(FoldConstants(), graph(body, outputs="float[a,b] y", k=np.array([-2, 6])))
+    assert ops(after) == ["Reshape", "Mul"]
+    assert constant_of(after, "c").tolist() == 12
+    assert after.graph.nodes[0].outputs[0].shape == [2, 6]
+    assert result.counts == {"nodes folded": 2, "shapes folded": 1}
+
+
 def test_keeps_a_shape_that_is_not_known() -> None:
     body = "s = Shape(x) t = Reshape(x, s) y = Relu(t)"
     after, result = check_pass(FoldConstants(), graph(body, "float[N,3] x", "float[N,3] y"))

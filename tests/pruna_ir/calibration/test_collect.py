@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
-from pruna_ir.calibration import Record, collect, fingerprints
+from pruna_ir.calibration import Record, Statistics, collect, fingerprints
+from pruna_ir.calibration.collect import phase_of
 from pruna_ir.diagnostics import PrunaError
 from pruna_ir.model import Model
 from pruna_ir.runtime import Session, capture
@@ -178,3 +179,45 @@ def test_a_trained_model(shared: Path, generator: np.random.Generator, name: str
         noise = 1e-5 * max(abs(low[name]), abs(high[name]))
         assert abs(record.minimum - low[name]) <= noise
         assert abs(record.maximum - high[name]) <= noise
+
+
+def test_four_passes_over_a_quarter_are_one_over_all(
+    proto: onnx.ModelProto, generator: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit, with histograms that see one value in some: which ones must not depend on a batch's place."""
+    monkeypatch.setitem(collect.__globals__, "SAMPLED_VALUES", 32)
+    batches: list[dict[str, np.ndarray]] = [
+        {"x": generator.standard_normal((8, 3, 8, 8), np.float32), "length": np.arange(8)} for _ in range(512 // 8)
+    ]
+    whole = collect(proto, batches, per_channel=["y"])
+    assert whole.samples == 512
+    assert all(record.stride > 2 for record in whole.values())
+    quarters = [collect(proto, batches[first : first + 16], per_channel=["y"]) for first in range(0, 64, 16)]
+    merged = quarters[2].merge(quarters[0]).merge(quarters[3].merge(quarters[1]))
+    assert merged.samples == 512
+    assert dict(merged) == dict(whole)
+
+
+def test_batches_are_sampled_at_different_places(proto: onnx.ModelProto, generator: np.random.Generator) -> None:
+    phases = {phase_of({"x": generator.standard_normal((1, 3, 8, 8), np.float32)}) % 97 for _ in range(50)}
+    assert len(phases) > 25
+    same = {"x": np.ones((2, 3), np.float32), "name": np.array(["a"], object)}
+    assert phase_of(same) == phase_of(dict(reversed(same.items())))
+
+
+def test_constants_are_exact_and_count_once(
+    proto: onnx.ModelProto, batches: list[dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    weights = onnx.numpy_helper.to_array(next(t for t in proto.graph.initializer if t.name == "w"))
+    parts = [collect(proto, batches[cut], ["w", "y"], per_channel={"w": 0}) for cut in (slice(2), slice(2, None))]
+    merged = parts[0].merge(parts[1])
+    record = merged["w"]
+    assert record.constant and not merged["y"].constant
+    assert record.count == record.sampled == weights.size
+    assert (record.minimum, record.maximum) == (weights.min(), weights.max())
+    assert record.channels is not None
+    np.testing.assert_array_equal(record.channels.maximum, weights.max(axis=(1, 2, 3)))
+    assert merged == collect(proto, batches, ["w", "y"], per_channel={"w": 0})
+    merged.save(tmp_path / "s.npz")
+    assert Statistics.load(tmp_path / "s.npz")["w"] == record
+    assert list(merged.for_model(fingerprints(proto))) == ["w", "y"]

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from pruna_ir.calibration import METHODS, Record, Scheme, solve
+from pruna_ir.calibration.distribution import Distribution
+from pruna_ir.calibration.mse import Function, expected_error
 from pruna_ir.diagnostics import PrunaError
 
 UNSIGNED = Scheme(np.dtype(np.uint8))
@@ -66,7 +68,7 @@ def test_percentile_100_is_minmax(generator: np.random.Generator) -> None:
 def test_every_method_but_minmax_clips_an_outlier(normal_with_outlier: np.ndarray) -> None:
     record = Record.of(normal_with_outlier)
     assert solve(record, UNSIGNED, "minmax").maximum == 50
-    for method in ("percentile", "mse", "entropy"):
+    for method in ("percentile", "mse", "entropy", "auto"):
         assert solve(record, UNSIGNED, method).maximum < 45
 
 
@@ -95,3 +97,18 @@ def test_unknown_methods(method: str, said: str) -> None:
         solve(Record.of(np.ones(3, np.float32)), UNSIGNED, method)
     assert failure.value.diagnostic.code == "P004"
     assert said in str(failure.value)
+
+
+@pytest.mark.parametrize("scheme", [UNSIGNED, SYMMETRIC], ids=["unsigned", "symmetric"])
+@pytest.mark.parametrize("behind", [None, np.tanh], ids=["plain", "behind"])
+def test_auto_is_never_worse_than_any_other(
+    generator: np.random.Generator, normal_with_outlier: np.ndarray, scheme: Scheme, behind: Function | None
+) -> None:
+    for values in (normal_with_outlier, generator.lognormal(0, 2, 5000), generator.uniform(-1, 3, 5000)):
+        record = Record.of(values)
+        ranges = [solve(record, scheme, method, behind) for method in (*METHODS, "percentile99.9")]
+        lows, highs = (
+            [float(end) for end in ends] for ends in zip(*((r.minimum, r.maximum) for r in ranges), strict=True)
+        )
+        errors = expected_error(Distribution.of(record), scheme, np.array(lows), np.array(highs), behind)
+        assert errors[METHODS.index("auto")] <= errors.min() * (1 + 1e-9)

@@ -19,8 +19,9 @@ rule_names = st.sampled_from(sorted(registry.FUSION_RULES))
 
 def option_values(info: OptionInfo) -> st.SearchStrategy[Any]:
     """Values of an option's type, within its range."""
-    if info.type == (int | None):
-        return st.none() | option_values(replace(info, type=int))
+    for kind in (int, float):
+        if info.type == (kind | None):
+            return st.none() | option_values(replace(info, type=kind))
     if info.type is bool:
         return st.booleans()
     if info.type is int:

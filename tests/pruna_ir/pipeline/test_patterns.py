@@ -243,16 +243,18 @@ def test_replace() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "requires"),
+    ("pattern", "enough", "too_few"),
     [
-        (Op("Mul", X, Op("Sigmoid", X)), {"Sigmoid"}),
-        (Op("Relu", X), {"Relu"}),
-        (OneOf(Op("Relu", X), Op("Add", X, Op("Exp", X))), {"Relu", "Exp"}),
-        (OneOf(Op("Relu", X), X), set()),
-        (Product(X, Op(("Sin", "Cos"), X)), {"Sin", "Cos"}),
-        (Product(X, Z), set()),
-        (Op("Sqrt", Op("ReduceMean", X)), {"ReduceMean"}),
+        (Op("Mul", X, Op("Sigmoid", X)), "Mul Sigmoid", "Mul"),
+        (OneOf(Op("Relu", X), Op("Add", X, Op("Exp", X))), "Relu", "Add Sigmoid"),
+        (OneOf(Op("Relu", X), Op("Add", X, Op("Exp", X))), "Add Exp", "Exp"),
+        (OneOf(Op("Relu", X), X), "", None),
+        (Product(X, Op(("Sin", "Cos"), X)), "Cos", "Mul"),
+        (Product(X, Z), "", None),
+        (Op("Sqrt", Op("ReduceMean", X), ...), "ReduceMean Sqrt", "ReduceMean"),
+        (Op("Clip", X, Scalar(0), Scalar(6)), "Clip", "Relu"),
     ],
 )
-def test_operators_that_a_match_needs(pattern: Pattern, requires: set[str]) -> None:
-    assert pattern.requires == requires
+def test_operators_that_a_match_needs(pattern: Pattern, enough: str, too_few: str | None) -> None:
+    assert pattern.possible(set(enough.split()))
+    assert too_few is None or not pattern.possible(set(too_few.split()))

@@ -10,6 +10,7 @@ FUSION: dict[str, Idiom] = {
     "join-clips": Idiom(layout.two_clips, dtypes=("float32", "float32", "float16", "float64")),
     "join-transposes": Idiom(layout.two_transposes),
     "join-reshapes": Idiom(layout.two_reshapes),
+    "fuse-reduce-reshape": Idiom(layout.reduction_and_axes),
     "join-casts": Idiom(layout.two_casts),
     "join-slices": Idiom(layout.two_slices),
     "join-concats": Idiom(layout.nested_concats),

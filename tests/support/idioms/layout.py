@@ -75,6 +75,33 @@ def _changes_shape(b: Builder, x: str, shape: tuple[int, ...] | None, before: tu
     return b.op("Reshape", x, b.indices(*b.pick((0, -1), (-1,), (1, -1, 1), (-1, 1))))
 
 
+def reduction_and_axes(b: Builder) -> str:
+    """A reduction, and behind it a node that adds the axes that it dropped, drops those that it kept, or others."""
+    shape = (b.size(1, 3), b.pick(1, 3), b.size(1, 4))
+    op = b.pick("ReduceMean", "ReduceSum", "ReduceMax", "ReduceProd", "ReduceL2", "ReduceSumSquare", "ArgMax", "ArgMin")
+    x, keeps = b.source(*shape), b.size(0, 1)
+    if op.startswith("Arg"):
+        axes = [b.pick(0, 2, -2)]
+        t = b.op(op, x, axis=axes[0], keepdims=keeps)
+    elif b.chance(4):
+        axes, t = [0, 1, 2], b.op(op, x, keepdims=keeps)
+    else:
+        axes = b.pick([1], [-1], [1, 2], [-2, 0])
+        t = b.axes_op(op, x, axes, since=13 if op == "ReduceSum" else 18, keepdims=keeps)
+    kept = {axis for axis in range(3) if axis not in axes and axis - 3 not in axes}
+    kind = b.pick("axes", "axes", "axes", "Reshape", "Flatten")
+    if kind == "Flatten":
+        t = b.op("Flatten", b.between(t), axis=b.pick(0, 1) if kept or keeps else 0)
+    elif kind == "Reshape":
+        sizes = [shape[axis] if axis in kept else 1 for axis in range(3) if axis in kept or not keeps]
+        t = b.op("Reshape", b.between(t), b.indices(*(b.pick([-1, *sizes[1:]], sizes) if sizes else [])))
+    elif keeps:
+        t = b.op("Squeeze", b.between(t), b.indices(*axes))
+    else:
+        t = b.op("Unsqueeze", b.between(t), b.indices(*b.pick(axes, axes, [0])))
+    return b.op("Cast", t, to=TensorProto.FLOAT) if op.startswith("Arg") else t
+
+
 def two_casts(b: Builder) -> str:
     """Cast -> Cast, of which the first may lose something."""
     x = b.source(b.size(1, 3), b.size(1, 4), low=-3, high=3)
@@ -166,9 +193,10 @@ def scalar_chain(b: Builder) -> str:
     """Two products or quotients, or two sums or differences, with scalar constants."""
     products = b.chance(2)
     x = b.source(b.size(1, 3), b.size(2, 4), low=0.25 if products else -4.0, high=4.0)
+    small = 2e-2 if b.dtype == np.float16 else 2e-3  # the results keep all digits of their type
     for place in range(2):
         op, value = (
-            (b.pick("Mul", "Div"), b.pick(0.25, 1.5, 2e-3)) if products else (b.pick("Add", "Sub"), b.pick(0.1, 3.0))
+            (b.pick("Mul", "Div"), b.pick(0.25, 1.5, small)) if products else (b.pick("Add", "Sub"), b.pick(0.1, 3.0))
         )
         operands = [b.between(x) if place else x, b.number(value)]
         x = b.op(op, *(b.order(*operands) if b.chance(2) else operands))

@@ -1,0 +1,1 @@
+"""Tuning the ranges of a quantized model by what they do to its outputs."""
