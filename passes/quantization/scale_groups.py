@@ -102,7 +102,7 @@ class ScaleGroups:
 
     def _range(self, tensor: gs.Tensor) -> Range:
         if isinstance(tensor, gs.Constant):
-            return Range(float(tensor.values.min()), float(tensor.values.max()))
+            return Range(min(float(tensor.values.min()), 0.0), max(float(tensor.values.max()), 0.0))
         if self._is_union(tensor):
             reads = self.writers[id(tensor)].activations()
             return _hull([self.scheme.range(self.params(read)) for _, read in reads])

@@ -56,6 +56,13 @@ def test_joined_inputs_and_their_output_have_one_scale(op: str) -> None:
     assert found["c"] == found["d"] == found["j_float"] != found["x"]
 
 
+@pytest.mark.parametrize("value", [5.0, -5.0])
+def test_a_constant_of_one_value_is_held(value: float) -> None:
+    """Its own range has no width: zero is what it is seen from."""
+    model = joined(node("Add", ["c", "k"], ["s"]), conv("j", "s", "v"), k=np.float32(value), v=weights(2, 4, 4, 1, 1))
+    assert scales(model, TFLITE)["s"][0] > 5.0 / 255
+
+
 def test_a_joined_constant_has_the_scale_too() -> None:
     model = joined(node("Max", ["c", "k"], ["j"]), k=np.array([-5.0], np.float32))
     found = scales(model, TFLITE)
