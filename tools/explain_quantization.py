@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pruna_ir.analysis.float_form import float_form
-from pruna_ir.analysis.layer_errors import SAMPLES, layer_errors, output_sqnr
+from pruna_ir.analysis.diagnosis.float_form import float_form
+from pruna_ir.analysis.diagnosis.layer_errors import SAMPLES, layer_errors, output_sqnr
 from pruna_ir.analysis.qdq import pairs
 from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.model import Model

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pruna_ir.analysis.damage_hints import hint
-from pruna_ir.analysis.layer_errors import LayerError
+from pruna_ir.analysis.diagnosis.damage_hints import hint
+from pruna_ir.analysis.diagnosis.layer_errors import LayerError
 from pruna_ir.analysis.unmeasured import Unmeasured
 
 if TYPE_CHECKING:

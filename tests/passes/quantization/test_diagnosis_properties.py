@@ -9,8 +9,8 @@ import onnx
 from hypothesis import HealthCheck, given, settings
 from quantizable_networks import IMAGE, networks
 
-from pruna_ir.analysis.float_form import float_form
-from pruna_ir.analysis.layer_errors import layer_errors
+from pruna_ir.analysis.diagnosis.float_form import float_form
+from pruna_ir.analysis.diagnosis.layer_errors import layer_errors
 from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.model import Model
 from pruna_ir.pipeline.manager import PassManager, RunResult

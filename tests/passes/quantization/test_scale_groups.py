@@ -59,7 +59,9 @@ def test_joined_inputs_and_their_output_have_one_scale(op: str) -> None:
 @pytest.mark.parametrize("value", [5.0, -5.0])
 def test_a_constant_of_one_value_is_held(value: float) -> None:
     """Its own range has no width: zero is what it is seen from."""
-    model = joined(node("Add", ["c", "k"], ["s"]), conv("j", "s", "v"), k=np.float32(value), v=weights(2, 4, 4, 1, 1))
+    model = joined(
+        node("Add", ["c", "k"], ["s"]), conv("j", "s", "v"), k=np.array(value, np.float32), v=weights(2, 4, 4, 1, 1)
+    )
     assert scales(model, TFLITE)["s"][0] > 5.0 / 255
 
 

@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from pruna_ir.analysis.layer_errors import LayerError
-from pruna_ir.analysis.quantized_layers import Layer
+from pruna_ir.analysis.diagnosis.layer_errors import LayerError
+from pruna_ir.analysis.diagnosis.quantized_layers import Layer
 from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.report.quantization import SCHEMA, QuantizationReport, layers_table
 

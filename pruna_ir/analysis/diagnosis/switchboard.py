@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from pruna_ir.analysis.distance import Distance
+from pruna_ir.analysis.diagnosis.distance import Distance
+from pruna_ir.analysis.diagnosis.quantized_layers import Layer
 from pruna_ir.analysis.qdq import integer_limits
-from pruna_ir.analysis.quantized_layers import Layer
 from pruna_ir.runtime.session import Session
 
 Feeds = Mapping[str, np.ndarray]

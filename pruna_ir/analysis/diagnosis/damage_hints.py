@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from pruna_ir.analysis.layer_errors import LayerError
+from pruna_ir.analysis.diagnosis.layer_errors import LayerError
 from pruna_ir.analysis.unmeasured import Unmeasured
 
 # A layer with less than this share of the damage needs no advice, nor one that alone leaves so many dB.

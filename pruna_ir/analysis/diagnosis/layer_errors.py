@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from pruna_ir.analysis.distance import Distance
+from pruna_ir.analysis.diagnosis.distance import Distance
+from pruna_ir.analysis.diagnosis.quantized_layers import Layer, layers_of
+from pruna_ir.analysis.diagnosis.switchboard import Switchboard
 from pruna_ir.analysis.qdq import DEQUANTIZE, QUANTIZE, integer_limits, round_trip
-from pruna_ir.analysis.quantized_layers import Layer, layers_of
-from pruna_ir.analysis.switchboard import Switchboard
 from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.diagnostics import PrunaError
 from pruna_ir.pipeline.context import Progress, silent

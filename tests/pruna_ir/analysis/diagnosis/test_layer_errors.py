@@ -12,12 +12,12 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from small_graphs import samples, small_net
 
 from pruna_ir import diagnostics
-from pruna_ir.analysis import damage_hints
-from pruna_ir.analysis.distance import Distance
-from pruna_ir.analysis.float_form import float_form
-from pruna_ir.analysis.layer_errors import LayerError, layer_errors, output_sqnr
+from pruna_ir.analysis.diagnosis import damage_hints
+from pruna_ir.analysis.diagnosis.distance import Distance
+from pruna_ir.analysis.diagnosis.float_form import float_form
+from pruna_ir.analysis.diagnosis.layer_errors import LayerError, layer_errors, output_sqnr
+from pruna_ir.analysis.diagnosis.quantized_layers import Layer, Weight
 from pruna_ir.analysis.qdq import pairs, params_of, round_trip
-from pruna_ir.analysis.quantized_layers import Layer, Weight
 from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.model import Model
 from pruna_ir.pipeline.manager import PassManager
@@ -142,7 +142,7 @@ def test_model_that_the_runtime_refuses_is_compared_without_it(monkeypatch: pyte
     def refuse(_: object) -> None:
         raise diagnostics.error("M009", "ONNX Runtime refuses the model: why")
 
-    monkeypatch.setattr("pruna_ir.analysis.layer_errors.optimized", refuse)
+    monkeypatch.setattr("pruna_ir.analysis.diagnosis.layer_errors.optimized", refuse)
     found = layer_errors(*quantized(), BATCHES)
     assert {item.runtime for item in found} == {Unmeasured("ONNX Runtime refuses the model: why")}
 

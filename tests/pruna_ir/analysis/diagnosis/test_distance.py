@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pruna_ir.analysis.distance import Distance
+from pruna_ir.analysis.diagnosis.distance import Distance
 
 
 def distance(*batches: tuple[list[float], list[float]]) -> Distance:

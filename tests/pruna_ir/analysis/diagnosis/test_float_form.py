@@ -7,7 +7,7 @@ import pytest
 from onnx_text import model_from
 from small_graphs import samples, small_net
 
-from pruna_ir.analysis.float_form import float_form
+from pruna_ir.analysis.diagnosis.float_form import float_form
 from pruna_ir.model import Model
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.runtime.session import Session
