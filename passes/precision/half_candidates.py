@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import onnx_graphsurgeon as gs
 
 from pruna_ir.calibration.record import Record
+from pruna_ir.model.scoping import bodies_of, graphs_of
 from pruna_ir.passes.precision.half_types import Half, Places, accepts_half, half_places, is_float
 from pruna_ir.remarks import Reason
 
@@ -41,7 +42,7 @@ def candidates(graph: gs.Graph, half: Half, kernels: Collection[str] | None, kep
     stay in float32.
     """
     found = Candidates()
-    inner = {id(tensor) for body in graph.subgraphs(recursive=True) for tensor in body.outputs}
+    inner = {id(tensor) for body in graphs_of(graph) if body is not graph for tensor in body.outputs}
     for node in graph.nodes:
         if not any(is_float(tensor) for tensor in node.outputs):
             if _reads_one_float(node, graph, half):
@@ -106,7 +107,7 @@ def _examine(
 def _obstacle(node: gs.Node, kept: Collection[int], inner: Collection[int]) -> Reason | None:
     if id(node) in kept:
         return Reason("it is to be kept")
-    if any(node.subgraphs()):
+    if bodies_of(node):
         return Reason("it has sub-graphs")
     if node.op in _QUANTIZERS or node.op in _GENERATORS:
         return Reason("{} is not converted", node.op)
@@ -142,7 +143,7 @@ def _out_of_range(name: str, record: Record | None, half: Half, room: float) -> 
 def _reads_one_float(node: gs.Node, graph: gs.Graph, half: Half) -> bool:
     """Whether a node that writes no floats reads one, of either type: Shape, ArgMax, a Cast to integers."""
     read = [tensor for tensor in node.inputs if is_float(tensor)]
-    if len(read) != 1 or isinstance(read[0], gs.Constant) or node.op in _QUANTIZERS or any(node.subgraphs()):
+    if len(read) != 1 or isinstance(read[0], gs.Constant) or node.op in _QUANTIZERS or bodies_of(node):
         return False
     return accepts_half(node, int(graph.opset), half)
 

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir.model.scoping import bodies_of, graphs_of
 from pruna_ir.passes.quantization.kernel import Kernel, kernel_of, row_of
 from pruna_ir.passes.quantization.obstacles import obstacle
 from pruna_ir.remarks import Reason
@@ -81,8 +82,8 @@ def bodies_with_kernels(graph: gs.Graph, target: Target) -> list[gs.Node]:
         row = row_of(node, target)
         return row is not None and row.weight is not None
 
-    bodies = ((node, body) for node in graph.nodes for body in node.subgraphs(recursive=True))
-    return list({id(node): node for node, body in bodies if any(map(weighted, body.nodes))}.values())
+    inner = ((node, body) for node in graph.nodes for held in bodies_of(node) for body in graphs_of(held))
+    return list({id(node): node for node, body in inner if any(map(weighted, body.nodes))}.values())
 
 
 def _counts(tensor: gs.Tensor) -> bool:

@@ -10,6 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from pruna_ir.model.invariants import node_name
+from pruna_ir.model.scoping import graphs_of, nodes_inside
 from pruna_ir.passes.simplify.purity import STANDARD_DOMAINS, is_inference_dropout
 from pruna_ir.passes.simplify.splice import keep_type, write_instead
 from pruna_ir.pipeline.pass_base import Effect, Pass, PassResult
@@ -43,7 +44,7 @@ class DeadCode(Pass):
     def run(self, model: Model, context: Context) -> PassResult:
         result = PassResult()
         # Innermost first: `subgraphs` lists an enclosing graph before what it holds.
-        for graph in reversed([model.graph, *model.graph.subgraphs(recursive=True)]):
+        for graph in reversed(graphs_of(model.graph)):
             missed = self._bypass(graph, result)
             if graph is model.graph:  # in a body, ONNX wants an Identity to hand on what comes from outside
                 result.remarks += missed
@@ -91,7 +92,7 @@ class DeadCode(Pass):
             if not used:
                 dead[id(node)] = node
                 gone.add(id(node))
-                gone.update(id(inner) for body in node.subgraphs(recursive=True) for inner in body.nodes)
+                gone.update(id(inner) for inner in nodes_inside(node))
         if dead:
             remove_nodes(graph, dead.values())
             result.count("nodes removed", len(dead))

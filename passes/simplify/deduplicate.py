@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
 from pruna_ir.model.collection import collection_paused
+from pruna_ir.model.scoping import graphs_of
 from pruna_ir.passes.simplify.purity import QUANTIZATION_OPS, is_pure
 from pruna_ir.pipeline.pass_base import Effect, Pass, PassResult
 from pruna_ir.pipeline.rewriter import redirect, remove_nodes
@@ -55,7 +56,7 @@ class Deduplicate(Pass):
     def run(self, model: Model, context: Context) -> PassResult:
         result = PassResult()
         with collection_paused():  # the keys of thousands of nodes are no garbage
-            for graph in [model.graph, *model.graph.subgraphs(recursive=True)]:
+            for graph in graphs_of(model.graph):
                 shared = _share_constants(graph)
                 if shared:
                     result.count("constants shared", shared)

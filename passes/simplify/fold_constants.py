@@ -13,6 +13,7 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import SparseValues
 
 from pruna_ir.model.invariants import node_name
+from pruna_ir.model.scoping import graphs_of
 from pruna_ir.passes.simplify.evaluate import Failures, evaluate
 from pruna_ir.passes.simplify.purity import QUANTIZATION_OPS, STANDARD_DOMAINS, is_pure
 from pruna_ir.passes.simplify.shapes.refine import refine_shapes
@@ -75,7 +76,7 @@ class FoldConstants(Pass):
     def _round(self, model: Model) -> PassResult:
         """Fold what is constant by what is known of the shapes."""
         done = PassResult()
-        for graph in [model.graph, *model.graph.subgraphs(recursive=True)]:
+        for graph in graphs_of(model.graph):
             folder = _Folder(graph, self.max_growth, done)
             folder.inline_constants()
             folder.resolve_casts()
@@ -234,7 +235,7 @@ def _constant(node: gs.Node) -> gs.Constant | None:
 
 def _has_open_shapes(model: Model) -> bool:
     """Whether there is a tensor of which not all dimensions are numbers."""
-    graphs = [model.graph, *model.graph.subgraphs(recursive=True)]
+    graphs = graphs_of(model.graph)
     written = (tensor for graph in graphs for node in graph.nodes for tensor in node.outputs if not tensor.is_empty())
     return any(tensor.shape is None or not all(isinstance(dim, int) for dim in tensor.shape) for tensor in written)
 

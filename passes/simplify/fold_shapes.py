@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from pruna_ir.model.collection import collection_paused
 from pruna_ir.model.invariants import node_name
+from pruna_ir.model.scoping import bodies_of, graphs_of
 from pruna_ir.passes.simplify.bulk_rewriter import BulkRewriter
 from pruna_ir.passes.simplify.purity import STANDARD_DOMAINS
 from pruna_ir.passes.simplify.shapes.analysis import ShapeAnalysis
@@ -55,7 +56,7 @@ class FoldShapes(Pass):
 
     def run(self, model: Model, context: Context) -> PassResult:
         result = PassResult()
-        graphs = [model.graph, *model.graph.subgraphs(recursive=True)]
+        graphs = graphs_of(model.graph)
         if not any(node.op in _SOURCES for graph in graphs for node in graph.nodes):
             return result
         with collection_paused():
@@ -87,7 +88,7 @@ class _Folder:
         rewriter = BulkRewriter(self.graph, self.names)
         for node in list(self.graph.nodes):
             self.analysis.visit(node)
-            for body in node.subgraphs():
+            for body in bodies_of(node):
                 _Folder(body, self.analysis, self.names, self.opset, self.result, self.first.new_child()).run()
             if node.domain not in STANDARD_DOMAINS:
                 continue

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import onnx_graphsurgeon as gs
 
 from pruna_ir.model.invariants import node_name
+from pruna_ir.model.scoping import bodies_of
 from pruna_ir.passes.simplify.purity import STANDARD_DOMAINS
 from pruna_ir.passes.simplify.shapes.refine import refine_shapes
 from pruna_ir.passes.simplify.splice import Splicer, expand_nodes
@@ -63,7 +64,7 @@ class _Inliner:
             if _is_if(node):
                 reason = Reason("`{}` is not a constant", node.inputs[0].name)
                 self.result.remarks.append(Remark(RemarkKind.MISSED, InlineBranches.name, node_name(node), reason))
-            for body in node.subgraphs():
+            for body in bodies_of(node):
                 self.run(body)
 
     def _inlined(self, graph: gs.Graph, node: gs.Node) -> list[gs.Node] | None:

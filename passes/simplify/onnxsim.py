@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 from pruna_ir.diagnostics import PrunaError
 from pruna_ir.model.conversion import with_weights, without_weights
 from pruna_ir.model.external import PROTOBUF_LIMIT
+from pruna_ir.model.scoping import graphs_of
 from pruna_ir.passes.simplify.onnxsim_process import OnnxsimProcess
 from pruna_ir.passes.simplify.onnxsim_result import adapt, same_graph
 from pruna_ir.passes.simplify.reference import Reference
@@ -121,7 +122,7 @@ def _stored_bytes(graph: gs.Graph) -> int:
     """Bytes of all constants of a graph and its sub-graphs."""
     constants = {
         id(tensor): tensor
-        for scope in [graph, *graph.subgraphs(recursive=True)]
+        for scope in graphs_of(graph)
         for node in scope.nodes
         for tensor in [*node.inputs, *node.attrs.values()]
         if isinstance(tensor, gs.Constant)

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pruna_ir.model import Model
+from pruna_ir.model.scoping import graphs_of
 from pruna_ir.pipeline.rewriter import detach, redirect
 
 
@@ -20,13 +21,13 @@ class Splicer:
     def __init__(self, model: Model) -> None:
         self._model = model
         # Bodies that do not see each other may use the same names; once moved, they might.
-        scopes = [model.graph, *model.graph.subgraphs(recursive=True)]
+        scopes = graphs_of(model.graph)
         self._tensors = _Names(_tensors(scopes))
         self._nodes = _Names(node for scope in scopes for node in scope.nodes)
 
     def take_out(self, body: gs.Graph) -> list[gs.Node]:
         """The nodes of a body, with names that can stand anywhere in the model."""
-        scopes = [body, *body.subgraphs(recursive=True)]
+        scopes = graphs_of(body)
         written = [tensor for scope in scopes for node in scope.nodes for tensor in node.outputs]
         written += [tensor for scope in scopes[1:] for tensor in scope.inputs]
         written += [tensor for tensor in _tensors(scopes) if isinstance(tensor, gs.Constant)]

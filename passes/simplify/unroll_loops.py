@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from pruna_ir.model.copying import instantiate
 from pruna_ir.model.invariants import node_name
+from pruna_ir.model.scoping import bodies_of, graphs_of
 from pruna_ir.passes.simplify.purity import STANDARD_DOMAINS
 from pruna_ir.passes.simplify.shapes.refine import refine_shapes
 from pruna_ir.passes.simplify.splice import Splicer, expand_nodes
@@ -64,7 +65,7 @@ class _Unroller:
         if unrolled:
             self.result.count("loops unrolled", unrolled)
         for node in graph.nodes:
-            for body in node.subgraphs():
+            for body in bodies_of(node):
                 self.run(body)
 
     def _unrolled(self, graph: gs.Graph, node: gs.Node) -> list[gs.Node] | None:
@@ -86,7 +87,7 @@ class _Unroller:
         if trips > self.options.max_trips:
             return Reason("it runs {:,} times (`max-trips` is {})", trips, self.options.max_trips)
         body: gs.Graph = node.attrs["body"]
-        inner = sum(len(scope.nodes) for scope in [body, *body.subgraphs(recursive=True)])
+        inner = sum(len(scope.nodes) for scope in graphs_of(body))
         collected = len(node.outputs) - len(node.inputs[2:])
         added = trips * inner + collected * (trips + 1)
         if added > self.options.max_nodes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx_graphsurgeon as gs
 
 from pruna_ir.model import external, load
+from pruna_ir.model.scoping import graphs_of
 
 if TYPE_CHECKING:
     from pruna_ir.model import Model
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def count_nodes(model: Model) -> int:
     """Nodes of the graph and its sub-graphs; `Constant` nodes are values, not work, and do not count."""
-    return sum(node.op != "Constant" for scope in _scopes(model) for node in scope.nodes)
+    return sum(node.op != "Constant" for scope in graphs_of(model.graph) for node in scope.nodes)
 
 
 def count_parameters(model: Model) -> int:
@@ -26,7 +26,7 @@ def count_parameters(model: Model) -> int:
     Whatever its type: quantized weights count, and so do scales, zero points and shape constants.
     """
     sizes: dict[int, int] = {}
-    for scope in _scopes(model):
+    for scope in graphs_of(model.graph):
         for node in scope.nodes:
             for held in [*node.inputs, *node.attrs.values()]:
                 if isinstance(held, gs.Constant):
@@ -47,8 +47,3 @@ def external_files(path: Path) -> set[Path]:
     if path.suffix != ".onnx":
         return set()
     return external.files(load.read(path).graph, path.parent)
-
-
-def _scopes(model: Model) -> Iterator[gs.Graph]:
-    yield model.graph
-    yield from model.graph.subgraphs(recursive=True)

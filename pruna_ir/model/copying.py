@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from pruna_ir.model.scoping import graphs_of
+
 # Tensors already copied, by the identity of the original. Sub-graphs share it: they read tensors of the outer graph.
 _Copies = dict[int, gs.Tensor]
 
@@ -27,7 +29,7 @@ def instantiate(body: gs.Graph, given: Sequence[tuple[gs.Tensor, gs.Tensor]]) ->
 
     What it reads of the graphs around it, and its constants, are not copied.
     """
-    scopes = [body, *body.subgraphs(recursive=True)]
+    scopes = graphs_of(body)
     own = {id(tensor) for scope in scopes for node in scope.nodes for tensor in node.outputs}
     own |= {id(tensor) for scope in scopes for tensor in scope.inputs}
     read = (

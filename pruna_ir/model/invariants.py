@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from pruna_ir.diagnostics import error
+from pruna_ir.model.scoping import bodies_of, graphs_of
 
 
 def violations(graph: gs.Graph, untyped: frozenset[str] = frozenset()) -> list[str]:
@@ -43,7 +44,7 @@ def _violations(graph: gs.Graph, outer: frozenset[str], untyped: frozenset[str])
                 )
             written.add(tensor.name)
             known.add(tensor.name)
-        for body in node.subgraphs():
+        for body in bodies_of(node):
             found += _violations(body, outer | known, untyped)
     for tensor in graph.outputs:
         if tensor.name not in known and tensor.name not in outer and not isinstance(tensor, gs.Constant):
@@ -63,7 +64,7 @@ def _clashes(graph: gs.Graph) -> list[str]:
 
 def untyped_tensors(graph: gs.Graph) -> frozenset[str]:
     """Names of the tensors that have no type or no shape now."""
-    scopes = [graph, *graph.subgraphs(recursive=True)]
+    scopes = graphs_of(graph)
     outputs = (tensor for scope in scopes for node in scope.nodes for tensor in node.outputs)
     return frozenset(tensor.name for tensor in outputs if tensor.dtype is None or tensor.shape is None)
 

@@ -13,6 +13,8 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
+from pruna_ir.model.scoping import graphs_of
+
 # Kinds of NumPy types whose bytes in memory are those that ONNX stores: booleans, numbers.
 _PLAIN_KINDS = "biufc"
 
@@ -56,7 +58,7 @@ def densify(tensor: onnx.SparseTensorProto) -> np.ndarray:
 
 def constants(graph: gs.Graph) -> Iterator[gs.Constant]:
     """Every constant that a graph or its sub-graphs hold, in attributes too; some more than once."""
-    for scope in [graph, *graph.subgraphs(recursive=True)]:
+    for scope in graphs_of(graph):
         for node in scope.nodes:
             for held in node.inputs:
                 if isinstance(held, gs.Constant):

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir.model.scoping import graphs_of, nodes_inside
 from pruna_ir.remarks import Reason
 
 
@@ -31,7 +32,7 @@ def detach(nodes: Iterable[gs.Node]) -> None:
     gone: dict[int, gs.Node] = {}
     for node in nodes:
         gone[id(node)] = node
-        gone.update((id(inner), inner) for body in node.subgraphs(recursive=True) for inner in body.nodes)
+        gone.update((id(inner), inner) for inner in nodes_inside(node))
     held = {id(tensor): tensor for node in gone.values() for tensor in [*node.inputs, *node.outputs]}
     for tensor in held.values():
         for linked in (tensor.inputs, tensor.outputs):
@@ -53,7 +54,7 @@ def remove_nodes(graph: gs.Graph, nodes: Iterable[gs.Node]) -> None:
 
 def tensor_names(graph: gs.Graph) -> set[str]:
     """Names of all tensors of a graph and its sub-graphs: ONNX lets no two scopes that see each other share a name."""
-    scopes = [graph, *graph.subgraphs(recursive=True)]
+    scopes = graphs_of(graph)
     interface = (tensor.name for scope in scopes for tensor in [*scope.inputs, *scope.outputs])
     inner = (tensor.name for scope in scopes for node in scope.nodes for tensor in [*node.inputs, *node.outputs])
     return {*interface, *inner}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import onnx_graphsurgeon as gs
 
 from pruna_ir.model.invariants import node_name
+from pruna_ir.model.scoping import graphs_of
 from pruna_ir.pipeline.pass_base import Effect, Pass, PassResult
 from pruna_ir.pipeline.rewriter import Rewriter, tensor_names
 from pruna_ir.remarks import Reason, Remark, RemarkKind
@@ -92,7 +93,7 @@ Missed = dict[tuple[str, int], tuple[gs.Node, Remark]]
 
 def drive(rules: Sequence[Rule], model: Model, context: Context) -> PassResult:
     """Run rules together to a fixed point over the model and its sub-graphs."""
-    graphs = [model.graph, *model.graph.subgraphs(recursive=True)]
+    graphs = graphs_of(model.graph)
     index: dict[str, list[Rule]] = {}
     for rule in _possible(rules, {op_key(node) for graph in graphs for node in graph.nodes}):
         if rule.opsets[0] <= model.opset <= rule.opsets[1]:

@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from pruna_ir.model.conversion import infer_shapes
 from pruna_ir.model.copying import copy_graph
+from pruna_ir.model.scoping import graphs_of
 from pruna_ir.pipeline.rewriter import redirect
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def refine_shapes(model: Model) -> int:
 
 def _empty(graph: gs.Graph) -> None:
     """Turn large constants into inputs: their values tell no shapes, and take long to write."""
-    scopes = [graph, *graph.subgraphs(recursive=True)]
+    scopes = graphs_of(graph)
     read = (tensor for scope in scopes for node in scope.nodes for tensor in node.inputs)
     constants = {id(tensor): tensor for tensor in read if isinstance(tensor, gs.Constant)}
     for number, tensor in enumerate(constants.values()):
