@@ -51,6 +51,7 @@ CODES: dict[str, Code] = {
     "P007": Code("A pass failed."),
     "P008": Code("A pass broke an invariant of the IR."),
     "P009": Code("A pass said that it changed nothing, but it did, or the reverse."),
+    "P010": Code("A budget cannot be met, or what it limits cannot be counted."),
     # D: data
     "D001": Code("The dataset file or its sources cannot be read."),
     "D002": Code("The dataset description has an unknown or missing key, or a bad value."),

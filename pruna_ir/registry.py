@@ -86,7 +86,9 @@ PASSES: dict[str, str] = {
     "recognize": "pruna_ir.passes.recognition.recognize:Recognize",
     "expand": "pruna_ir.passes.recognition.expand:Expand",
     "fuse": "pruna_ir.passes.fusion.fuse:Fuse",
+    "prune-channels": "pruna_ir.passes.pruning.prune_channels:PruneChannels",
     "equalize": "pruna_ir.passes.quantization.equalization.equalize:Equalize",
+    "absorb-bias": "pruna_ir.passes.quantization.equalization.absorb_bias:AbsorbBias",
     "smooth": "pruna_ir.passes.quantization.equalization.smooth:Smooth",
     "quantize": "pruna_ir.passes.quantization.quantize:Quantize",
     "tune-ranges": "pruna_ir.passes.quantization.tune_ranges:TuneRanges",
@@ -115,6 +117,10 @@ PIPELINES: dict[str, str] = {
     "O1": "simplify,recognize,fold-constants,fuse<skip=[fuse-focus]>,fold-constants,deduplicate,dead-code",
     # quantize-dynamic takes what would stand alone between float operators, before quantize looks at the rest.
     "O2": "O1,fuse-focus,round-weights,quantize-dynamic<apart=true>,quantize,correct-bias,store-weights",
+    # To a budget, which --budget gives.
+    "O3": (
+        "O1,prune-channels,fuse-focus,round-weights,quantize-dynamic<apart=true>,quantize,correct-bias,store-weights"
+    ),
 }
 
 TARGETS: dict[str, str] = {
@@ -123,6 +129,7 @@ TARGETS: dict[str, str] = {
     "ort-x86": "pruna_ir.targets.ort_cpu:X86",
     "ort-arm": "pruna_ir.targets.ort_cpu:ARM",
     "tflite": "pruna_ir.targets.tflite:TFLITE",
+    "tflite-int16": "pruna_ir.targets.tflite:TFLITE_INT16",
     "coreml": "pruna_ir.targets.coreml:COREML",
     "tensorrt": "pruna_ir.targets.tensorrt:TENSORRT",
     "portable": "pruna_ir.targets.portable:PORTABLE",

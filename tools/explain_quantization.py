@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from pruna_ir.analysis.diagnosis.dynamic_products import dynamic_products
 from pruna_ir.analysis.diagnosis.float_form import float_form
 from pruna_ir.analysis.diagnosis.layer_errors import SAMPLES, layer_errors, output_sqnr
 from pruna_ir.analysis.qdq import pairs
@@ -37,10 +38,17 @@ def run(plan: Plan, talk: Talk) -> None:
     if plan.data is None:
         raise data_missing("--explain-quantization")
     job = load_job(plan, talk)
-    for remark in PassManager.parse("restore-qdq").run(job.model).remarks:
-        if remark.kind is RemarkKind.MISSED:
-            talk.warn(f"`{remark.node}` is not in the table: {remark.reason}")
-    quantized_already = next(pairs(job.model.graph), None) is not None
+    remarks = PassManager.parse("restore-qdq").run(job.model).remarks
+    products = list(dynamic_products(job.model.graph))
+    shown = {node.name for product in products for node in (product.quantize, product.integer)}
+    left_out: dict[str, list[str]] = {}
+    for remark in remarks:
+        if remark.kind is RemarkKind.MISSED and remark.node not in shown:
+            left_out.setdefault(str(remark.reason), []).append(remark.node)
+    for reason, nodes in left_out.items():
+        more = f" (and {len(nodes) - 1} more)" if len(nodes) > 1 else ""
+        talk.warn(f"`{nodes[0]}` is not in the table: {reason}{more}")
+    quantized_already = bool(products) or next(pairs(job.model.graph), None) is not None
     reference = float_form(job.model) if quantized_already else _quantize(job)
     report = _measure(job, reference, "" if quantized_already else plan.manager.text)
     if plan.options.json is not None and plan.options.json != STDOUT:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from pruna_ir.analysis.counting import external_files
 from pruna_ir.data import BoundDataset, Dataset
+from pruna_ir.data.doubts import doubts
 from pruna_ir.emission import Feeds, first_samples, outputs_with_nan, refuse_same_file
 from pruna_ir.model import Model
 from pruna_ir.model.load import TEXT_SUFFIXES
+from pruna_ir.pipeline.pass_base import Need
 from pruna_ir.runtime.session import Session
 from pruna_ir.tools.plan import Plan
 from pruna_ir.tools.talk import Talk
@@ -24,6 +27,12 @@ class Job:
     original: Model
     data: BoundDataset | None
     _sessions: dict[int, Session] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What every run of the passes is given."""
+        options = self.plan.options
+        return {"data": self.data, "target": self.plan.target, "max_drop": options.max_drop, "goal": options.goal}
 
     def original_session(self, threads: int = 1) -> Session:
         """The model as it was brought, in ONNX Runtime: the very file, unless it is text. Opened once."""
@@ -65,4 +74,8 @@ def _load_data(plan: Plan, model: Model, talk: Talk) -> BoundDataset | None:
     dataset = Dataset.load(plan.data)
     for warning in dataset.warnings:
         talk.warn(warning)
-    return dataset.bind(model.inputs())
+    data = dataset.bind(model.inputs())
+    if any(Need.DATA in item.needs for item in plan.manager.passes):
+        for doubt in doubts(data):
+            talk.warn(doubt)
+    return data

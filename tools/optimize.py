@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,10 +19,12 @@ from pruna_ir.diagnostics import PrunaError
 from pruna_ir.emission import Feeds, staged
 from pruna_ir.instruments.verify import verify
 from pruna_ir.pipeline.context import Steps
+from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.report.measure import Counts
 from pruna_ir.tools.job import Job, load_job
 from pruna_ir.tools.options import STDOUT
 from pruna_ir.tools.result import Written, make_summary, show, warn_of_losses
+from pruna_ir.tools.sweep import sweep
 from pruna_ir.tools.watch import Watch, time_report
 from pruna_ir.writing import write_text
 
@@ -41,6 +44,8 @@ def run(plan: Plan, talk: Talk) -> None:
             _print_plan(job)
         elif plan.options.bisect:
             _bisect(job)
+        elif plan.options.sweep:
+            sweep(job)
         else:
             _optimize(job)
 
@@ -65,6 +70,22 @@ def _print_plan(job: Job) -> None:
         print(f"back end  {output.backend}")
     for path in plan.written():
         print(f"writes    {path}")
+    for line in _previews(job):
+        print(line)
+
+
+def _previews(job: Job) -> Iterator[str]:
+    """What passes say that they would do, the first that can be asked: what comes after depends on what it does."""
+    passes = job.plan.manager.passes
+    index = next((index for index, item in enumerate(passes) if item.preview() is not None), None)
+    preview = None if index is None else passes[index].preview()
+    if index is None or preview is None:
+        return
+    with job.talk.progress() as progress:
+        result = PassManager([*passes[:index], preview]).run(job.model, progress=progress, **job.settings)
+    yield ""
+    # Remarks with something at stake are about single groups, which the table shows.
+    yield from (str(note.reason) for note in result.remarks if note.pass_name == preview.name and not note.stake)
 
 
 def _bisect(job: Job) -> None:
@@ -76,13 +97,10 @@ def _bisect(job: Job) -> None:
         culprit = find_culprit(
             job.plan.manager,
             job.model,
-            data=job.data,
             tolerance=tolerance,
             progress=progress,
             decisions=_decisions(job) if options.replay is not None else None,
-            target=job.plan.target,
-            max_drop=options.max_drop,
-            goal=options.goal,
+            **job.settings,
         )
     nothing = f"no transformation moves an output by more than {tolerance:g} of its range"
     print(nothing if culprit is None else culprit)
@@ -127,15 +145,12 @@ def _run_passes(job: Job, watch: Watch, log: DecisionLog) -> RunResult:
         with job.talk.progress() as progress:
             result = job.plan.manager.run(
                 job.model,
-                data=job.data,
-                target=job.plan.target,
                 instruments=watch.instruments,
                 decisions=log,
                 statistics=reduce(Statistics.merge, loaded) if loaded else None,
                 progress=progress,
-                max_drop=options.max_drop,
-                goal=options.goal,
                 steps=steps,
+                **job.settings,
             )
     except PrunaError as failure:
         notes = (*failure.diagnostic.notes, *watch.failure_notes(failure))
@@ -178,6 +193,8 @@ def _publish(job: Job, summary: Summary, result: RunResult, written: list[Writte
         result.decisions.save(options.decisions, _identity(job))
     if options.save_stats is not None and result.statistics is not None:
         result.statistics.save(options.save_stats)
+    if options.manifest is not None:
+        write_text(options.manifest, json.dumps({"format": 1, "cuts": result.manifest}, indent=1) + "\n")
     if options.output == STDOUT:
         print(job.model)
     if options.json == STDOUT:

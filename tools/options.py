@@ -14,7 +14,7 @@ from pruna_ir.diagnostics import error
 
 STDOUT = Path("-")
 GOALS = ("speed", "size")
-LEVELS = ("O0", "O1", "O2")
+LEVELS = ("O0", "O1", "O2", "O3")
 DEFAULT_LEVEL = "O1"
 REMARK_KINDS = ("all", "passed", "missed", "analysis")
 DRIFTS = ("off", "sqnr", "metric")
@@ -29,6 +29,7 @@ _EXAMPLES = """\
 examples:
   pruna-opt model.onnx -o small.onnx                          the same numbers with fewer nodes (-O1)
   pruna-opt model.onnx -O2 --data data.yaml -o int8.onnx      quantized where that is faster and accurate enough
+  pruna-opt model.onnx -O3 --budget macs=0.5 --data data.yaml -o half.onnx    half of the work, then quantized
   pruna-opt model.onnx -passes='simplify,fuse' -o -           chosen passes; the model as text on stdout
   pruna-opt model.onnx -O2 --data calib.npz --remarks=missed  why layers were not fused or not quantized
   pruna-opt model.onnx -O2 --data data.yaml --bisect          which transformation broke the numbers
@@ -53,11 +54,14 @@ class Options:
     data: str | None
     goal: str
     max_drop: float
+    budget: str | None
+    sweep: str | None
     output: Path | None
     emit: str
     json: Path | None
     decisions: Path | None
     replay: Path | None
+    manifest: Path | None
     save_stats: Path | None
     load_stats: list[Path] | None
     demo: bool
@@ -132,9 +136,6 @@ def _canonical(arguments: Sequence[str]) -> list[str]:
 
 
 def _known_level(level: str) -> str:
-    if level == "O3":
-        help_text = "-O2 is the highest level so far; -O3 adds structured pruning, which this version does not have yet"
-        raise error("C001", "`-O3` is not available", help=help_text)
     if level not in LEVELS:
         raise error("C001", f"unknown level `-{level}`", help=f"known: {', '.join(f'-{name}' for name in LEVELS)}")
     return level
@@ -158,6 +159,10 @@ def _check(options: Options) -> None:
         (options.demo and options.model, "--demo brings its own model"),
         (options.decisions and options.replay, "--decisions records and --replay repeats: give one of them"),
         (options.output == STDOUT == options.json, "the model's text and the JSON cannot both go to stdout"),
+        (options.budget and options.sweep, "--sweep tries budgets: leave --budget out"),
+        (options.sweep and options.bisect, "--sweep and --bisect are both given"),
+        (options.sweep and (options.decisions or options.replay), "--sweep makes several models: no log holds for all"),
+        (options.sweep and options.manifest, "--sweep makes several models: no manifest holds for all"),
         (options.explain_quantization and options.output, "--explain-quantization writes no model: leave -o out"),
         (options.quiet and options.verbose, "--quiet and --verbose are both given"),
         (options.bisect and options.bisect_limit is not None, "--bisect searches by itself: leave --bisect-limit out"),
@@ -165,6 +170,15 @@ def _check(options: Options) -> None:
     for wrong, message in conflicts:
         if wrong:
             raise error("C001", message)
+    _check_values(options)
+
+
+def _check_values(options: Options) -> None:
+    if options.level == "O3" and not (options.budget or options.sweep or options.print_pipeline):
+        help_text = (
+            "--budget macs=0.5 leaves half of the multiply-accumulates; params, bytes and latency are budgets too"
+        )
+        raise error("C004", "`-O3` needs a budget", help=help_text)
     if options.bisect_tolerance is not None and not options.bisect:
         raise error("C004", "`--bisect-tolerance` is for --bisect, which is not given")
     if not 0 <= options.max_drop <= 1:
@@ -184,14 +198,17 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser; destinations are the fields of `Options`."""
     parser = _Parser(
         prog="pruna-opt",
-        usage="pruna-opt MODEL [-O1 | -O2 | -passes='...'] [--data DATA] [-o OUT] [options]",
+        usage="pruna-opt MODEL [-O1 | -O2 | -O3 | -passes='...'] [--data DATA] [-o OUT] [options]",
         description="Optimize a trained neural network: ONNX in, a smaller, faster, verified model out.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", nargs="?", type=Path, help="an .onnx file, or .onnxtxt for ONNX text")
-    levels = "-O0: nothing. -O1: exact simplification, the default. -O2: -O1, then quantization, which needs --data."
+    levels = (
+        "-O0: nothing. -O1: exact simplification, the default. -O2: -O1, then quantization, which needs --data. -O3: "
+        "channels are pruned before quantization, to a --budget."
+    )
     _add_work(parser.add_argument_group("what is done", levels))
     _add_results(parser.add_argument_group("what is written"))
     _add_information(parser.add_argument_group("information, instead of a run"))
@@ -215,7 +232,17 @@ def _add_work(group: argparse._ArgumentGroup) -> None:
         type=float,
         default=0.01,
         metavar="FRACTION",
-        help="largest relative loss of the metric that is accepted; default: 0.01",
+        help="largest relative loss of the metric that is accepted, beside what a budget costs; default: 0.01",
+    )
+    group.add_argument(
+        "--budget",
+        metavar="'macs=0.5'",
+        help="fractions of macs, params, bytes or latency that pruning leaves: one of them, or several after `;`",
+    )
+    group.add_argument(
+        "--sweep",
+        metavar="'macs=[0.9,0.7]'",
+        help="try each budget, and print one table on stdout (--json: as JSON); -o is a folder for the models",
     )
 
 
@@ -225,6 +252,7 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON; `-`: to stdout")
     group.add_argument("--decisions", type=Path, metavar="FILE", help="write the choices that rest on measurements")
     group.add_argument("--replay", type=Path, metavar="FILE", help="take those choices from FILE: identical bytes")
+    group.add_argument("--manifest", type=Path, metavar="FILE", help="write which channels pruning kept, as JSON")
     group.add_argument("--save-stats", type=Path, metavar="FILE", help="keep what calibration collected (.npz)")
     group.add_argument(
         "--load-stats",

@@ -15,6 +15,7 @@ from pruna_ir.emission import Backend, parse_backends, refuse_same_file
 from pruna_ir.pipeline.context import data_missing
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.pipeline.pass_base import Need
+from pruna_ir.tools.budget import sweep_points, with_budget
 from pruna_ir.tools.options import STDOUT, Options
 from pruna_ir.writing import unwritable
 
@@ -46,24 +47,31 @@ class Plan:
     def written(self) -> Iterator[Path]:
         """Every file that the run writes."""
         yield from (output.path for output in self.outputs if output.path is not None)
-        beside = (self.options.json, self.options.decisions, self.options.save_stats)
+        beside = (self.options.json, self.options.decisions, self.options.manifest, self.options.save_stats)
         yield from (path for path in beside if path is not None and path != STDOUT)
 
 
 def make_plan(options: Options) -> Plan:
     """Resolve every name and check every place; raises what is wrong with the command line, C002 and C003 too."""
-    manager = PassManager.parse(options.pipeline, options.pipeline_place)
+    manager = make_manager(options)
     backends = parse_backends(options.emit)
     if not backends:
         raise error("C001", "`--emit` names no back end", help=f"known: {', '.join(registry.backends())}")
     target = registry.target(_target_name(options, backends))
     model, data = _sources(options)
-    hungry = next((item.name for item in manager.passes if Need.DATA in item.needs), None)
+    trials = [manager.passes] if options.sweep is None else sweep_points(manager.passes, options.sweep).values()
+    hungry = next((item.name for passes in trials for item in passes if Need.DATA in item.needed()), None)
     if hungry is not None and data is None:
         raise data_missing(hungry)
     plan = Plan(options, model, data, manager, target, _outputs(options, backends))
     _check_places(plan)
     return plan
+
+
+def make_manager(options: Options) -> PassManager:
+    """The passes that the options name, with the budget; raises P001 to P005, and C004 for a budget nobody keeps to."""
+    manager = PassManager.parse(options.pipeline, options.pipeline_place)
+    return manager if options.budget is None else PassManager(with_budget(manager.passes, options.budget))
 
 
 def _sources(options: Options) -> tuple[Path, str | None]:
@@ -89,11 +97,11 @@ def _target_name(options: Options, backends: Sequence[Backend]) -> str:
 
 
 def _outputs(options: Options, backends: Sequence[Backend]) -> tuple[Output, ...]:
-    """One back end writes the file `-o`, several write into the folder `-o`."""
+    """One back end writes the file `-o`, several write into the folder `-o`, and so does a sweep, which names files."""
     path = options.output
     if path is None and options.demo:
         path = DEMO_OUTPUT
-    if path is None or path == STDOUT:
+    if path is None or path == STDOUT or options.sweep is not None:
         return tuple(Output(backend, None) for backend in backends)
     if len(backends) == 1:
         return (Output(backends[0], path),)

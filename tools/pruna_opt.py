@@ -61,9 +61,9 @@ def _dispatch(options: Options, talk: Talk) -> None:
     elif options.explain is not None:
         _print(inform.explain(options.explain))
     elif options.print_pipeline:
-        from pruna_ir.pipeline.build import build, to_text
+        from pruna_ir.tools.plan import make_manager
 
-        _print([to_text(build(options.pipeline))])
+        _print([make_manager(options).text])
     elif options.explain_quantization and not options.dry_run:
         from pruna_ir.tools import explain_quantization
         from pruna_ir.tools.plan import make_plan

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pruna_ir.data.agreement import Agreement
+from pruna_ir.data.margins import FEWEST, expected_loss
 from pruna_ir.data.metrics import Metric, Run, evaluate, trim
 from pruna_ir.diagnostics import PrunaError
 from pruna_ir.runtime.session import Session
@@ -50,6 +51,7 @@ class Evaluator:
     _metrics: list[Metric] = field(default_factory=list)
     _expected: list[dict[str, np.ndarray]] = field(default_factory=list)
     _reference_score: float | None = None
+    _reference_margins: np.ndarray | None = None
     _glanced: float | None = None
 
     def __post_init__(self) -> None:
@@ -87,6 +89,7 @@ class Evaluator:
             if self._reference_score == 0.0 and self._metrics[0].higher_is_better and not self._agrees:
                 self._metrics = [self._agreement() for _ in self._splits]
                 self._reference_score = self._score(self.reference, self._remember)
+            self._reference_margins = self._margins()
         return self._reference_score
 
     @property
@@ -100,7 +103,8 @@ class Evaluator:
     def drop(self, model: Model, hopeless: float = math.inf) -> float:
         """The relative loss of score against the reference; negative for a gain, infinite if the score is NaN.
 
-        Once the first quarter of the samples shows a drop of more than `hopeless`, the drop there is the answer.
+        Of a classifier it is the loss to be expected, as far as its margins tell: single samples that change sides are
+        noise. Once the first quarter of the samples shows a drop of more than `hopeless`, the drop there is the answer.
         """
         before = self.reference_score
 
@@ -109,9 +113,17 @@ class Evaluator:
                 raise _HopelessError(drop)
 
         try:
-            return self._loss(before, self._score(model, glance if math.isfinite(hopeless) else None))
+            after = self._score(model, glance if math.isfinite(hopeless) else None)
         except _HopelessError as stopped:
             return stopped.drop
+        wanted, found = self._reference_margins, self._margins()
+        expected = expected_loss(wanted, found) if wanted is not None and found is not None and before else None
+        return self._loss(before, after) if expected is None else expected / before
+
+    def _margins(self) -> np.ndarray | None:
+        """The margins of all samples as the model has them that was scored last, if all metrics can tell."""
+        parts = [found for metric in self._metrics if (found := metric.margins()) is not None]
+        return np.concatenate(parts) if len(parts) == len(self._metrics) else None
 
     def _loss(self, before: float, after: float) -> float:
         if math.isnan(after):
@@ -135,11 +147,13 @@ class Evaluator:
         return total / weight
 
     def acceptable(self, drop: float, max_drop: float) -> bool:
-        """Whether a drop is allowed: below the limit, or no more than one sample that changed sides.
+        """Whether a drop is allowed: below the limit, or where samples are counted no more than one that changed sides.
 
-        On a hundred images one more mistake is a drop of one per cent, and no evidence of anything.
+        Of fifty images one more mistake is a drop of two per cent, and no evidence of anything.
         """
-        if not all(metric.counts_samples for metric in self._metrics):
+        wanted = self._reference_margins
+        expects = wanted is not None and len(wanted) >= FEWEST
+        if expects or not all(metric.counts_samples for metric in self._metrics):
             return drop <= max_drop
         samples = sum(split.size or 1 for split in self._splits)
         one_sample = 1.0 / (samples * max(abs(self.reference_score), 1e-9))

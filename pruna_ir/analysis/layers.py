@@ -23,12 +23,15 @@ class Vectors:
     groups: ClassVar[int] = 1
     axis: int
 
-    def of(self, values: np.ndarray, number: int = 0) -> np.ndarray:
-        """The vectors of a batch, [1, rows, width]; some, spread evenly, where there are many: `number` shifts them."""
+    def of(self, values: np.ndarray, number: int = 0, most: int | None = None) -> np.ndarray:
+        """The vectors of a batch, [1, rows, width]; some, spread evenly, where there are many: `number` shifts them.
+
+        `most` is about how many at most; by default there is a limit for each sample.
+        """
         axis = self.axis if values.ndim > 1 else -1
         rows = np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
         samples = len(values) if values.ndim > 2 else 1
-        return rows[None, spread(len(rows), ROWS_OF_A_SAMPLE * samples, number)]
+        return rows[None, spread(len(rows), most or ROWS_OF_A_SAMPLE * samples, number)]
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,11 @@ class Patches:
     pads: tuple[int, ...]
     auto_pad: str = "NOTSET"
 
-    def of(self, values: np.ndarray, number: int = 0) -> np.ndarray:
+    def of(self, values: np.ndarray, number: int = 0, most: int | None = None) -> np.ndarray:
         """The windows of a batch [n, channels, *spatial] as [groups, rows, channels / groups * kernel].
 
-        They are some, spread evenly, where there are many: `number` shifts them.
+        They are some, spread evenly, where there are many: `number` shifts them, `most` is about how many at most; by
+        default there is a limit for each sample.
         """
         samples, channels = values.shape[:2]
         pads = self._padding(values.shape[2:])
@@ -54,11 +58,23 @@ class Patches:
         steps = [slice(None, None, step) for step in (1, 1, *self.strides, *self.dilations)]
         windows = windows[tuple(steps)]
         places = windows.shape[2 : values.ndim]
-        chosen = np.arange(math.prod(places))[spread(math.prod(places), ROWS_OF_A_SAMPLE, number)]
+        chosen = np.arange(math.prod(places))[spread(math.prod(places), self.wanted(samples, most), number)]
         index: tuple[Any, ...] = (slice(None), slice(None), *np.unravel_index(chosen, places))
         picked = windows[index]
         split = picked.reshape(samples, self.groups, channels // self.groups, len(chosen), -1)
         return np.asarray(split.transpose(1, 0, 3, 2, 4).reshape(self.groups, samples * len(chosen), -1))
+
+    def written(self, values: np.ndarray, number: int = 0, most: int | None = None) -> np.ndarray:
+        """What was written from the rows of `of`: a batch [n, outputs, *places] as [groups, rows, outputs / groups]."""
+        samples, places = len(values), math.prod(values.shape[2:])
+        flat = values.reshape(samples, self.groups, -1, places)
+        picked = flat[..., spread(places, self.wanted(samples, most), number)]
+        return np.asarray(picked.transpose(1, 0, 3, 2).reshape(self.groups, -1, flat.shape[2]))
+
+    @staticmethod
+    def wanted(samples: int, most: int | None) -> int:
+        """How many windows of each sample are taken."""
+        return -(-most // max(samples, 1)) if most else ROWS_OF_A_SAMPLE
 
     @property
     def _extents(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from pruna_ir.data.margins import margins
 from pruna_ir.data.metrics import Metric, Outputs, Run, trim
 from pruna_ir.data.split import Batch
 
@@ -36,6 +37,7 @@ class Agreement(Metric):
         self._error: dict[str, float] = {}
         self._energy: dict[str, float] = {}
         self._parts: dict[str, list[float]] = {}
+        self._margins: list[np.ndarray] = []
 
     def update(self, outputs: Outputs, batch: Batch) -> None:
         """Add a batch; the reference is run on its feeds, unless its outputs are known."""
@@ -45,6 +47,7 @@ class Agreement(Metric):
             best = outputs[name].argmax(1)
             self._equal += int((best == expected[name]).sum())
             self._count += len(best)
+            self._margins.append(margins(outputs[name], expected[name]))
             return
         for name, found in outputs.items():
             wanted = expected[name]
@@ -63,6 +66,10 @@ class Agreement(Metric):
         scores = [_closeness(self._error[name], self._energy[name]) for name in self._error]
         scores += [equal / count if count else 1.0 for equal, count in self._parts.values()]
         return float(np.mean(scores)) if scores else 0.0
+
+    def margins(self) -> np.ndarray | None:
+        """By how much the reference's class is the best one, for a classifier."""
+        return np.concatenate(self._margins) if self._margins else None
 
     def _expected(self, batch: Batch) -> Mapping[str, np.ndarray]:
         key = (batch.split, batch.index, batch.count)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pruna_ir.data.margins import margins
 from pruna_ir.data.split import Batch, Split
 from pruna_ir.diagnostics import PrunaError, error
 
@@ -39,6 +40,10 @@ class Metric(ABC):
     def details(self) -> dict[str, float]:
         """Further figures that came with the score, by name."""
         return {}
+
+    def margins(self) -> np.ndarray | None:
+        """By how much each sample so far is right (positive) or wrong, if the metric counts samples and can tell."""
+        return None
 
 
 def evaluate(run: Run, split: Split, metric: Metric, batch_size: int = 1) -> float:
@@ -88,6 +93,7 @@ class TopK(Metric):
     def reset(self) -> None:
         """Forget everything."""
         self._right = self._count = 0
+        self._margins: list[np.ndarray] = []
 
     def update(self, outputs: Outputs, batch: Batch) -> None:
         """Add a batch."""
@@ -105,10 +111,16 @@ class TopK(Metric):
         best = scores.argmax(1)[:, None] if self.k == 1 else np.argsort(-scores, axis=1, kind="stable")[:, : self.k]
         self._right += int((best == labels[:, None]).any(1).sum())
         self._count += len(labels)
+        if scores.shape[1] > self.k:
+            self._margins.append(margins(scores, labels, self.k))
 
     def result(self) -> float:
         """The fraction so far."""
         return self._right / self._count if self._count else 0.0
+
+    def margins(self) -> np.ndarray | None:
+        """Those of all samples, unless there are no more than k classes."""
+        return np.concatenate(self._margins) if self._margins else None
 
 
 class MeanError(Metric):

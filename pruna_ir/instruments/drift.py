@@ -56,16 +56,16 @@ class Drift(Instrument):
             if self.metric:
                 stage.metric = self._evaluator.score(model)
         except PrunaError as failure:
-            if self._reference_fails(context):
+            if self._reference_fails():
                 return
             message = f"after `{item.name}` the model does not run: {failure.diagnostic.message}"
             raise error("P008", message, place=str(item), notes=failure.diagnostic.notes) from failure
 
-    def _reference_fails(self, context: Context) -> bool:
+    def _reference_fails(self) -> bool:
         """Whether it is the model before the pipeline that does not run; then no pass is to blame, or measured."""
         assert self._evaluator is not None
         try:
-            self._evaluator.compare(context.reference)
+            self._evaluator.compare(self._evaluator.reference)
         except PrunaError as failure:
             self.reason = f"the original model does not run on the data: {failure.diagnostic.message}"
             self._evaluator = None

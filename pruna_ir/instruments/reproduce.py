@@ -42,19 +42,20 @@ class Reproducer(Instrument):
         self.written: Path | None = None
         self.problem = ""
         self._context: Context | None = None
+        self._original: Model | None = None
         self._ran: list[Pass] = []
 
     def start(self, model: Model, context: Context) -> None:
-        self._context, self._ran = context, []
+        self._context, self._original, self._ran = context, context.reference, []
 
     def before(self, item: Pass, index: int, model: Model, context: Context) -> None:
         self._ran.append(item)
 
     def failed(self, item: Pass, index: int, failure: Exception) -> None:
-        if self._context is None:
+        if self._context is None or self._original is None:
             return
         try:
-            model, passes = _cut(self._ran, self._context)
+            model, passes = _cut(self._ran, self._original, self._context)
             self._write(model, passes, failure)
         except (PrunaError, OSError) as problem:
             self.problem = problem.diagnostic.message if isinstance(problem, PrunaError) else str(problem)
@@ -83,11 +84,11 @@ class Reproducer(Instrument):
         (self.folder / DIAGNOSTIC).write_text(message + "\n")
 
 
-def _cut(ran: Sequence[Pass], context: Context) -> tuple[Model, Sequence[Pass]]:
+def _cut(ran: Sequence[Pass], original: Model, context: Context) -> tuple[Model, Sequence[Pass]]:
     """The model before the last of the passes and that pass; the original and all passes if they fail this time."""
     from pruna_ir.pipeline.manager import PassManager
 
-    model = context.reference.clone()
+    model = original.clone()
     try:
         PassManager(ran[:-1]).run(
             model,
@@ -100,7 +101,7 @@ def _cut(ran: Sequence[Pass], context: Context) -> tuple[Model, Sequence[Pass]]:
             statistics=context.statistics,
         )
     except PrunaError:
-        return context.reference, ran
+        return original, ran
     return model, ran[-1:]
 
 

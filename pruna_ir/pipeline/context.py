@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pruna_ir.decisions import DecisionLog
 from pruna_ir.diagnostics import PrunaError, error
@@ -47,10 +47,12 @@ class Steps:
 class Context:
     """Everything a pass may read beside the model.
 
-    `reference` is the model as it was before the pipeline and is never changed. `decisions` keeps what rests on a
-    measurement, so that a run can be replayed. `statistics` were collected in an earlier run, `collected` are those of
-    this one. `settled` are the exact passes that changed nothing since the model last changed. `quantization` is the
-    float model before anything was rounded. `seed` feeds every random choice.
+    `reference` is what approximate passes are judged against: the model as it was before the pipeline, until a pass
+    that takes the accuracy it was told to take puts its own result there (`judge_from`). `decisions` keeps what rests
+    on a measurement, so that a run can be replayed. `statistics` were collected in an earlier run, `collected` are
+    those of this one. `settled` are the exact passes that changed nothing since the model last changed. `quantization`
+    is the float model before anything was rounded. `manifest` says what structural passes kept. `seed` feeds every
+    random choice.
     """
 
     reference: Model
@@ -64,6 +66,7 @@ class Context:
     collected: Statistics | None = None
     settled: set[Pass] = field(default_factory=set)
     quantization: Quantization | None = None
+    manifest: list[dict[str, Any]] = field(default_factory=list)
     seed: int = 0
     max_drop: float = 0.01
     goal: str = "speed"
@@ -74,6 +77,10 @@ class Context:
 
         if self.quantization is None:
             self.quantization = Quantization(model.clone())
+
+    def judge_from(self, model: Model) -> None:
+        """What later passes lose counts from `model` on: a budget was asked for, and its price is not their fault."""
+        self.reference = model.clone()
 
     def require_data(self, who: str) -> BoundDataset:
         """The dataset, or P006 if there is none."""

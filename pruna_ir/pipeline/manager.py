@@ -54,6 +54,7 @@ class RunResult:
     decisions: DecisionLog = field(default_factory=DecisionLog)
     statistics: Statistics | None = None
     quantization: Quantization | None = None
+    manifest: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def graph(self) -> gs.Graph:
@@ -129,11 +130,12 @@ class PassManager:
         for instrument in instruments:
             instrument.finish(model, context)
         result.statistics, result.quantization = context.collected, context.quantization
+        result.manifest = context.manifest
         return result
 
     def _check_needs(self, context: Context) -> None:
         for item in self.passes:
-            if Need.DATA in item.needs:
+            if Need.DATA in item.needed():
                 context.require_data(item.name)
 
     def _step(

@@ -52,7 +52,8 @@ class Pass(ABC):
     """Base of all passes; a subclass is a frozen dataclass whose fields (made with `option`) are its options.
 
     `name` is kebab-case and equals the file's and the class's name. `after` and `before` name passes that must not
-    stand on the other side of this one in a pipeline; the manager checks that when it is built.
+    stand on the other side of this one in a pipeline; the manager checks that when it is built. `budgets` are options
+    that `--budget` sets where the pipeline does not.
     """
 
     name: ClassVar[str]
@@ -60,10 +61,22 @@ class Pass(ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()
     after: ClassVar[tuple[str, ...]] = ()
     before: ClassVar[tuple[str, ...]] = ()
+    budgets: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def run(self, model: Model, context: Context) -> PassResult:
         """Change `model` in place and say what was done."""
+
+    def needed(self) -> frozenset[Need]:
+        """What the pass cannot run without, with these options; raises P004 or P006 where they do not fit together.
+
+        Asked before any work.
+        """
+        return self.needs
+
+    def preview(self) -> Pass | None:
+        """A pass that changes nothing, and whose remarks say what this one would do: what `--dry-run` prints."""
+        return None
 
     def remark(self, kind: RemarkKind, node: str, template: str, *values: object) -> Remark:
         """A remark of this pass; the text is formatted only when read."""

@@ -34,8 +34,9 @@ class Session:
     """A loaded model; `run` may be called from several threads at once.
 
     `optimize=False` turns ONNX Runtime's graph optimizations off: the nodes run as they are written. `without` names
-    single ones to leave out, `keep_optimized` is where ONNX Runtime writes the graph that it makes. Raises M009 with
-    ONNX Runtime's reason if it refuses the model, M001 if a path does not exist.
+    single ones to leave out, `keep_optimized` is where ONNX Runtime writes the graph that it makes, `profile` how the
+    file begins in which it notes the time of each node. Raises M009 with ONNX Runtime's reason if it refuses the model,
+    M001 if a path does not exist.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Session:
         optimize: bool = True,
         without: Sequence[str] = (),
         keep_optimized: Path | None = None,
+        profile: Path | None = None,
     ) -> None:
-        self.threads, self._without, self._keep_optimized = threads, list(without), keep_optimized
+        self.threads, self._without = threads, list(without)
+        self._keep_optimized, self._profile = keep_optimized, profile
         try:
             self.native = self._load(model, optimize)
         except _failures() as failure:
@@ -97,6 +100,9 @@ class Session:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if self._keep_optimized is not None:
             options.optimized_model_filepath = str(self._keep_optimized)
+        if self._profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(self._profile)
         more = {"disabled_optimizers": self._without} if self._without else {}
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"], enable_fallback=0, **more)
 

@@ -123,7 +123,8 @@ class Target:
     longer than the same from simpler ones, or that it cannot run at every opset that has them: passes do not make them.
     `half_ops` are, for each 16-bit float type, the ops that the target computes in it (a type that is not there: all
     that ONNX lets have it).
-    `channel_multiple` is the alignment that pruning keeps.
+    `channel_multiple` is the alignment that pruning keeps. `wider` names the table of the same runtime for activations
+    of 16 bits, if it has kernels for them.
     """
 
     name: str
@@ -143,3 +144,4 @@ class Target:
     runtime: str = ""
     proved_on: tuple[str, ...] = ()
     runs_on: tuple[str, ...] = ()
+    wider: str = ""

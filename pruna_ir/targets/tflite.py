@@ -5,6 +5,10 @@ TensorFlow Lite (https://ai.google.dev/edge/litert/conversion/tensorflow/quantiz
 seen to load and to compute on the runtime versions in `proved_on` (tests/pruna_ir/targets/test_tflite.py does it again
 where ai-edge-litert is installed). The runtime checks little: RESHAPE with two scales loads, and its numbers are wrong.
 NEG has an int8 kernel that forgets the zero point, and so has no row.
+
+The second table is of the kernels with activations of 16 bits and weights of 8, without the rows that have none or no
+good one: PRELU's numbers are wrong, EXP and GELU interpolate in tables of 10 bits or so. Zero points are 0. In ONNX
+their biases have 32 bits; written for LiteRT they must have 64: with 32 the results of CONV_2D are wrong.
 """
 
 from __future__ import annotations
@@ -88,6 +92,15 @@ _OPS = {
     ),
 }
 
+# What has no int16 kernel, or none that is right; and what writes a fixed scale with 16 bits.
+_NOT_INT16 = {
+    *("DepthToSpace", "Elu", "Exp", "Gelu", "HardSwish", "LogSoftmax", "LpNormalization", "PRelu", "SpaceToDepth"),
+}
+_INT16_OPS = {
+    **{op: row for op, row in _OPS.items() if op not in _NOT_INT16},
+    **{op: replace(_UNARY, fixed=Fixed(1 / 32768, 0)) for op in ("Sigmoid", "Softmax", "Tanh")},
+}
+
 TFLITE = Target(
     name="tflite",
     description="LiteRT, int8: asymmetric activations, symmetric weights, equal and fixed scales as its kernels want",
@@ -97,4 +110,14 @@ TFLITE = Target(
     channel_multiple=8,
     runtime="LiteRT",
     proved_on=("2.3.0",),
+    wider="tflite-int16",
+)
+
+TFLITE_INT16 = replace(
+    TFLITE,
+    name="tflite-int16",
+    description="LiteRT, 16x8: symmetric int16 activations, symmetric int8 weights; slower, almost as good as float",
+    activations=Scheme(np.dtype(np.int16), symmetric=True),
+    ops=_INT16_OPS,
+    wider="",
 )

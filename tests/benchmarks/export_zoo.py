@@ -153,7 +153,7 @@ def export(name: str, exporter: str, path: Path) -> None:
     network, arguments = build(name)
     partial = path.with_suffix(".partial")
     # The exporters print graphs and, while tracing, a warning for every Python number.
-    with warnings.catch_warnings(), torch.no_grad(), _no_prints():
+    with warnings.catch_warnings(), torch.no_grad(), without_prints():
         warnings.simplefilter("ignore")
         torch.onnx.export(network, arguments, str(partial), verbose=False, **options(name, exporter))
     partial.rename(path)
@@ -173,7 +173,7 @@ def options(name: str, exporter: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _no_prints() -> Iterator[None]:
+def without_prints() -> Iterator[None]:
     """Drop what native code prints too: it writes to the descriptor."""
     sys.stdout.flush()
     kept = os.dup(1)

@@ -1,10 +1,11 @@
 """`-O2` beside the quantizers of ONNX Runtime and NNCF (where it is installed), in one run.
 
-    python tests/benchmarks/quantization.py [--models resnet20_cifar10,...] [--minilm MODEL] [--markdown PAGE]
+    python tests/benchmarks/quantization.py [--models resnet20_cifar10,...] [--minilm MODEL] [--left-float] [--page P]
 
 Prints a row for each model and quantizer: the metric on the test split, which no decision has seen; bytes next to the
-float file's; speed next to the float model on one thread and on two, timed in turn; the share of multiplications that
-run in integer kernels of ONNX Runtime's optimized graph; and the seconds that the quantizer took.
+float file's; speed next to the float model on one thread and on two, with sessions made anew in every turn; the share
+of MACs that run in integer kernels of ONNX Runtime's optimized graph; and the seconds that the quantizer took. With
+--left-float also the groups of kernels that `-O2` left in float, each with what was measured for it.
 """
 
 from __future__ import annotations
@@ -13,27 +14,31 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from quantization_peers import PEERS
+from fresh_sessions import Feeds, speedups
+from pages import put, table
+from quantization_peers import PEERS, Peer
 from rich.console import Console
 
 from pruna_ir.data import BoundDataset, Dataset, evaluate
 from pruna_ir.model import Model
 from pruna_ir.passes.quantization.lint.runtime import integer_share
 from pruna_ir.pipeline.manager import PassManager
-from pruna_ir.runtime.latency import compare
 from pruna_ir.runtime.session import Session
 
 SHARED = Path(os.environ.get("PRUNA_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 BATCH = 16
-SECONDS = 3.0
+# Turns with new sessions for a ratio, and seconds of each.
+TURNS, SECONDS = 9, 0.3
+THREADS = (1, 2)
 RATE = 16_000  # samples a second
 CLIPS = {"calibration": 128, "test": 64}
 COLUMNS = ("model", "quantizer", "metric", "bytes", "speed, 1 thread", "2 threads", "integer MACs", "seconds")
+LEFT_FLOAT = ("model", "group", "stays in float because")
 
 
 @dataclass(frozen=True)
@@ -89,11 +94,20 @@ CASES = {
 }
 
 
-def ours(source: Path, data: BoundDataset, out: Path) -> None:
-    """The whole of -O2."""
-    model = Model.load(source)
-    PassManager.parse("O2").run(model, data=data)
-    model.save(out)
+@dataclass
+class Ours:
+    """The whole of -O2, and the groups that it left in float: name and reason."""
+
+    left_float: list[tuple[str, str]] = field(default_factory=list)
+
+    def __call__(self, source: Path, data: BoundDataset, out: Path) -> None:
+        """Quantize a model."""
+        model = Model.load(source)
+        result = PassManager.parse("O2").run(model, data=data)
+        model.save(out)
+        for key, verdict in result.decisions.entries.items():
+            if key.endswith(" regions"):
+                self.left_float += verdict["reasons"].items()
 
 
 def score(session: Session, data: BoundDataset, reference: Session) -> float:
@@ -109,35 +123,44 @@ def score(session: Session, data: BoundDataset, reference: Session) -> float:
     return float(10 * np.log10(signal / noise)) if noise else np.inf
 
 
-def rows(name: str, case: Case, folder: Path, seconds: float) -> Iterator[tuple[str, ...]]:
+def rows(name: str, case: Case, folder: Path, quantizers: Mapping[str, Peer]) -> Iterator[tuple[str, ...]]:
     """One row for the float model and one for each quantizer."""
     data = case.data().bind(Model.load(case.model).inputs())
     feeds = next(iter(data.require("calibration").head(1).batches(1))).feeds
-    before = {threads: Session(case.model, threads=threads) for threads in (1, 2)}
-    yield name, "float", f"{score(before[1], data, before[1]):.4f}", "1.000", "1.00", "1.00", "-", "-"
-    for index, (tool, quantize) in enumerate({"pruna-ir -O2": ours, **PEERS}.items()):
+    before = Session(case.model)
+    yield name, "float", f"{score(before, data, before):.4f}", "1.000", *["1.00" for _ in THREADS], "-", "-"
+    for index, (tool, quantize) in enumerate(quantizers.items()):
         out = folder / f"{name}.{index}.onnx"
         start = time.perf_counter()
         try:
             quantize(case.model, data, out)
             taken = time.perf_counter() - start
-            after = {threads: Session(out, threads=threads) for threads in before}
-            metric = score(after[1], data, before[1])
+            metric = score(Session(out), data, before)
         except ImportError:
             continue  # this peer is not installed
         except Exception as failure:  # whatever a tool raises is its result
             lines = str(failure).strip().splitlines() or [type(failure).__name__]
             yield name, tool, f"fails: {lines[0][:60]}", *"-----"
             continue
-        ratios = [compare(before[threads], after[threads], feeds, seconds=seconds) for threads in before]
-        speeds = (f"{ratio.speedup:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" for ratio in ratios)
+        speeds = (speed(case.model, out, feeds, threads) for threads in THREADS)
         size = out.stat().st_size / case.model.stat().st_size
-        yield name, tool, f"{metric:.4f}", f"{size:.3f}", *speeds, _share(out), f"{taken:.0f}"
+        yield name, tool, f"{metric:.4f}", f"{size:.3f}", *speeds, share(out, feeds), f"{taken:.0f}"
 
 
-def _share(path: Path) -> str:
-    share = integer_share(Model.load(path))
-    return "-" if share is None else f"{share:.0%}"
+def speed(before: Path, after: Path, feeds: Feeds, threads: int) -> str:
+    """The median over the turns, and their 10th and 90th percentile."""
+    found = speedups(before, after, feeds, turns=TURNS, seconds=SECONDS, threads=threads)
+    low, middle, high = np.percentile(found, [10, 50, 90])
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def share(path: Path, feeds: Feeds) -> str:
+    """The share of MACs in integer kernels, for inputs of these shapes."""
+    model = Model.load(path)
+    for tensor in model.graph.inputs:
+        tensor.shape = list(feeds[tensor.name].shape)
+    found = integer_share(model)
+    return "-" if found is None else f"{found:.0%}"
 
 
 def main() -> None:
@@ -145,21 +168,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", help="names, separated by commas; all of them by default")
     parser.add_argument("--minilm", type=Path, help="the export of the sentence encoder all-MiniLM-L6-v2")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="of timing for a ratio")
-    parser.add_argument("--markdown", type=Path, help="write the table to this file too")
+    parser.add_argument("--left-float", action="store_true", help="print the groups left in float too")
+    parser.add_argument("--page", type=Path, help="put the tables into this page too")
     arguments = parser.parse_args()
     cases = dict(CASES)
     if arguments.minilm:
         cases["all-MiniLM-L6-v2"] = Case(arguments.minilm, lambda: Dataset.load(SHARED / "data" / "stsb.yaml"))
-    chosen = arguments.models.split(",") if arguments.models else list(cases)
-    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
+    measured: list[tuple[str, ...]] = []
+    left: list[tuple[str, ...]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in chosen:
-            for row in rows(name, cases[name], Path(folder), arguments.seconds):
-                lines.append(f"| {' | '.join(row)} |")
-                Console().print(*row, sep=" | ", highlight=False, soft_wrap=True)
-    if arguments.markdown:
-        arguments.markdown.write_text("\n".join(lines) + "\n")
+        for name in arguments.models.split(",") if arguments.models else cases:
+            ours = Ours()
+            for row in rows(name, cases[name], Path(folder), {"pruna-ir -O2": ours, **PEERS}):
+                measured.append(row)
+                show(row)
+            left += [(name, *group) for group in ours.left_float]
+    for row in left if arguments.left_float else []:
+        show(row)
+    if arguments.page:
+        put(arguments.page, "quantizers", table(COLUMNS, measured))
+        put(arguments.page, "left-float", table(LEFT_FLOAT, left))
+
+
+def show(row: tuple[str, ...]) -> None:
+    """Print a row."""
+    Console().print(*row, sep=" | ", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """Our output's latency next to another tool's, both as ONNX Runtime runs them after its full optimization.
 
 Where it runs the same graph either way, nothing is timed: the ratio is 1. Otherwise the sessions are made anew in each
-turn, by turns ours first and last, since where a session's memory lies shows in its times. There are 4 turns, or 8 if
-of the first 4 some are above 1 and some below; the ratio is the median over all turns. Nothing is taken again or left
-out.
+turn (fresh_sessions.py). There are 4 turns, or 8 if of the first 4 some are above 1 and some below; the ratio is the
+median over all turns. Nothing is taken again or left out.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+from fresh_sessions import Feeds, speedups
 
 from pruna_ir.model.random_feeds import runnable_feeds
-from pruna_ir.runtime.latency import compare
 from pruna_ir.runtime.optimized import optimized
 from pruna_ir.runtime.session import Session
 
@@ -29,8 +28,6 @@ from graph_equality import difference
 METHOD = "2"
 SECONDS = 1.0
 TURNS, MORE_TURNS = 4, 4
-
-Feeds = Mapping[str, np.ndarray]
 
 
 def latencies(ours: Path, others: Mapping[str, Path]) -> dict[str, list[float] | None]:
@@ -60,12 +57,7 @@ def runtime_graph(path: Path) -> gs.Graph:
 
 def ratio(other: Path, ours: Path, feeds: Feeds) -> list[float]:
     """The other's time over ours: the median, lowest and highest of the turns."""
-    turns = [_turn(other, ours, feeds, ours_first=index % 2 == 0) for index in range(TURNS)]
+    turns = speedups(other, ours, feeds, turns=TURNS, seconds=SECONDS)
     if min(turns) < 1 < max(turns):
-        turns += [_turn(other, ours, feeds, ours_first=index % 2 == 0) for index in range(MORE_TURNS)]
+        turns += speedups(other, ours, feeds, turns=MORE_TURNS, seconds=SECONDS)
     return [float(np.median(turns)), min(turns), max(turns)]
-
-
-def _turn(other: Path, ours: Path, feeds: Feeds, *, ours_first: bool) -> float:
-    made = {path: Session(path) for path in ((ours, other) if ours_first else (other, ours))}
-    return compare(made[other], made[ours], feeds, seconds=SECONDS).speedup

@@ -167,6 +167,11 @@ VARIANTS: Mapping[str, Callable[[Case], Case | None]] = {
 }
 
 
+def as_constants(case: Case) -> Case | None:
+    """The case with constants for all inputs; None if one of them is no tensor."""
+    return _frozen(case, 0)
+
+
 def _frozen(case: Case, kept: int) -> Case | None:
     """The case with its inputs from number `kept` on turned into constants; None if one of them is no tensor."""
     given, expected = case.samples[0]

@@ -11,6 +11,9 @@ import numpy as np
 from pruna_ir.calibration.scheme import QuantParams, Range, Scheme
 
 INT8 = Scheme(np.dtype(np.int8))
+INT16 = Scheme(np.dtype(np.int16), symmetric=True)
+# The bits of biases beside those of activations.
+_BIASES = {INT8.dtype: np.int32, INT16.dtype: np.int64}
 WEIGHTS = Scheme(np.dtype(np.int8), symmetric=True, axis=0, narrow=True)
 Shape = tuple[int, ...]
 
@@ -49,10 +52,11 @@ class _Writer:
     def tensor(
         self, shape: Sequence[int], dtype: Any, params: QuantParams | None = None, data: np.ndarray | None = None
     ) -> int:
-        kinds = {"float32": "FLOAT32", "int8": "INT8", "int32": "INT32", "bool": "BOOL"}
+        kinds = ("float32", "int8", "int16", "int32", "int64", "bool")
         tensor = self.schema.TensorT()
         tensor.name, tensor.shape = f"t{len(self.graph.tensors)}", list(shape)
-        tensor.type, tensor.buffer = getattr(self.schema.TensorType, kinds[np.dtype(dtype).name]), 0
+        assert np.dtype(dtype).name in kinds
+        tensor.type, tensor.buffer = getattr(self.schema.TensorType, np.dtype(dtype).name.upper()), 0
         if data is not None:
             buffer = self.schema.BufferT()
             buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
@@ -91,13 +95,13 @@ class _Writer:
 
 def build(op: LiteOp, read: Sequence[QuantParams], written: QuantParams, shape: Shape) -> bytes:
     """The model float -> QUANTIZE -> op -> DEQUANTIZE -> float; `read` are the parameters of the activations."""
-    writer = _Writer()
+    writer, activations = _Writer(), written.zero_point.dtype
     inputs, operands, left = [], [], list(read)
     for item in op.inputs:
         if isinstance(item, tuple):
             params = left.pop(0)
             inputs.append(writer.tensor(item, np.float32))
-            operands.append(writer.tensor(item, np.int8, params))
+            operands.append(writer.tensor(item, activations, params))
             writer.operator("QUANTIZE", [inputs[-1]], [operands[-1]], "QuantizeOptions")
         elif item.dtype == np.float32:
             params = WEIGHTS.of_weights(item)
@@ -105,14 +109,14 @@ def build(op: LiteOp, read: Sequence[QuantParams], written: QuantParams, shape: 
             if op.bias is not None:
                 scale = (read[0].scale * params.scale).astype(np.float32)
                 units = QuantParams(scale, np.zeros(scale.shape, np.int64), 0)
-                stored = np.rint(op.bias / scale).astype(np.int32)
-                operands.append(writer.tensor(op.bias.shape, np.int32, units, stored))
+                stored = np.rint(op.bias / scale).astype(_BIASES[activations])
+                operands.append(writer.tensor(op.bias.shape, stored.dtype, units, stored))
         else:
             operands.append(writer.tensor(item.shape, item.dtype, None, item))
     if op.builtin == "TRANSPOSE_CONV":  # the shape of the output, the weight, the data, the bias
         operands = [operands[3], operands[1], operands[0], operands[2]]
     results, output = (
-        [writer.tensor(shape, np.int8, written) for _ in range(op.results)],
+        [writer.tensor(shape, activations, written) for _ in range(op.results)],
         writer.tensor(shape, np.float32),
     )
     writer.operator(op.builtin, operands, results, op.options, op.version, **op.attributes)
@@ -139,9 +143,10 @@ def run(model: bytes, feeds: Sequence[np.ndarray], *, delegate: bool = False) ->
 
 def rounded(values: np.ndarray, params: QuantParams) -> np.ndarray:
     """What is left of values in integers."""
-    return INT8.dequantize(INT8.quantize(values, params), params)
+    scheme = Scheme(params.zero_point.dtype)
+    return scheme.dequantize(scheme.quantize(values, params), params)
 
 
-def spanning(values: np.ndarray) -> QuantParams:
+def spanning(values: np.ndarray, scheme: Scheme = INT8) -> QuantParams:
     """Parameters for all the values."""
-    return INT8.quantization(Range(float(values.min()), float(values.max())))
+    return scheme.quantization(Range(float(values.min()), float(values.max())))

@@ -10,6 +10,8 @@ from pruna_ir.analysis.unmeasured import Unmeasured
 
 # A layer with less than this share of the damage needs no advice, nor one that alone leaves so many dB.
 SMALL_SHARE = 0.01
+# One with more than this has something done about it even if no figure of it is bad.
+LARGE_SHARE = 0.25
 HARMLESS = 45.0
 # Below so many dB, a layer's own rounding is worth an effort (8 bits over a well used range give 40 to 50).
 POOR = 32.0
@@ -55,6 +57,7 @@ _CAUSES: tuple[tuple[Callable[[LayerError], bool], str], ...] = (
     (lambda error: error.runs_in_float, "the runtime computes it in float: the rounding around it wins nothing"),
     (lambda error: _below(error.activation, POOR), "8 bits are too few for what it writes: exclude it"),
     (_grows, "its error grows in the layers behind it: tune-ranges, or exclude it"),
+    (lambda error: error.share > LARGE_SHARE, "much of the damage comes from here: mixed-precision, or exclude it"),
 )
 
 

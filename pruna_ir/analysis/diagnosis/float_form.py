@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir.analysis.diagnosis.dynamic_products import DynamicProduct, dynamic_products
 from pruna_ir.analysis.qdq import Pair, integer_limits, pairs, params_of, stored, writer_of
 from pruna_ir.model import Model
 from pruna_ir.pipeline.rewriter import Rewriter, redirect
@@ -16,7 +17,7 @@ _CEILINGS = (6.0,)
 
 
 def float_form(model: Model) -> Model:
-    """A copy of `model` without its Q/DQ pairs, and with its stored constants in float.
+    """A copy of `model` without its Q/DQ pairs, with its stored constants and its products in integers in float.
 
     Tensors keep the names they have before their pairs, graph outputs those they have behind. Where a pair begins at
     zero right behind an op that can give less, there is a Relu in the copy, and a Clip where it ends at 6:
@@ -26,6 +27,8 @@ def float_form(model: Model) -> Model:
     rewriter = Rewriter(form.graph)
     for pair in list(pairs(form.graph)):
         _bypass(pair, form.graph, rewriter)
+    for product in list(dynamic_products(form.graph)):
+        _in_float(product, rewriter)
     for node in list(form.graph.nodes):
         inside = stored(node.outputs[0]) if node.outputs else None
         if inside is not None:
@@ -53,6 +56,15 @@ def _bypass(pair: Pair, graph: gs.Graph, rewriter: Rewriter) -> None:
     if any(output is result for output in graph.outputs):
         graph.outputs[:] = [source if output is result else output for output in graph.outputs]
         source.name, result.name = result.name, rewriter.fresh_name(f"{result.name}/unused")
+
+
+def _in_float(product: DynamicProduct, rewriter: Rewriter) -> None:
+    """Compute a product of floats; what computed it in integers is read by nobody any more."""
+    node = product.integer
+    weight = rewriter.constant(f"{product.product.name}_values", product.values)
+    new = rewriter.insert(gs.Node(product.op, node.name, dict(node.attrs), [product.source, weight], []), node)
+    product.product.inputs.clear()
+    new.outputs.append(product.product)
 
 
 def _absorbed(pair: Pair) -> tuple[float, ...]:

@@ -130,7 +130,7 @@ def _with_shares(errors: Sequence[LayerError]) -> list[LayerError]:
 def _rounds(layer: Layer) -> bool:
     """Whether there is something that can be rounded alone."""
     fixed = layer.params is not None and not layer.params.scale.ndim
-    return fixed or (layer.weight is not None and layer.weight.exact is not None)
+    return fixed or layer.dynamic is not None or (layer.weight is not None and layer.weight.exact is not None)
 
 
 def _damage(item: LayerError) -> tuple[bool, float]:

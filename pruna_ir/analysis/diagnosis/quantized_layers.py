@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir.analysis.diagnosis.dynamic_products import DynamicProduct, dynamic_products
 from pruna_ir.analysis.qdq import Pair, pairs, params_of, stored, writer_of
 from pruna_ir.analysis.quantized import counterparts, float_node, writers_of
 from pruna_ir.calibration.scheme import QuantParams
@@ -38,6 +39,7 @@ class Layer:
 
     `wanted` names its tensor in the float model; `written` and `rounded` are the names before and after its Q/DQ pair,
     one name where it has none. `integers` is what the pair stores, `params` how, where that is known beforehand.
+    `dynamic` names what a node of the float model writes whose first input is rounded at run time, by its own range.
     """
 
     op: str
@@ -48,6 +50,7 @@ class Layer:
     integers: str | None = None
     params: QuantParams | None = None
     weight: Weight | None = None
+    dynamic: str | None = None
 
 
 def layers_of(model: Model, reference: Model, *, knows_weights: bool = True) -> list[Layer]:
@@ -66,6 +69,11 @@ def layers_of(model: Model, reference: Model, *, knows_weights: bool = True) -> 
         weight = None if same is None else _weight(item.node, same, knows_weights)
         known.add(id(item.node))
         found.append(_layer(item.node, item.wanted, item.rounded, pair, weight))
+    for product in dynamic_products(graph):
+        layer = _product(product, writers, knows_weights)
+        if layer is not None:
+            found.append(layer)
+            known |= {id(product.integer), id(writer_of(product.product)), id(writer_of(product.result))}
     for node in graph.nodes:
         same = writers.get(node.outputs[0].name) if node.outputs and id(node) not in known else None
         weight = None if same is None or same.op != node.op else _weight(node, same, knows_weights)
@@ -93,6 +101,24 @@ def _layer(node: gs.Node, wanted: str, rounded: str, pair: Pair | None, weight: 
     if pair is None:
         return Layer(node.op, name, wanted, written, rounded, weight=weight)
     return Layer(node.op, name, wanted, written, rounded, pair.integers.name, params_of(pair.quantize), weight)
+
+
+def _product(product: DynamicProduct, writers: Mapping[str, gs.Node], knows_weights: bool) -> Layer | None:
+    """The layer of a product, which may have been a Gemm; None if the float model has no such product."""
+    for tensor in (product.product, product.result):
+        node = writers.get(tensor.name)
+        exact = node.inputs[1] if node is not None and node.op in (product.op, "Gemm") else None
+        if node is None or not isinstance(exact, gs.Constant):
+            continue
+        rounded = product.values / np.float32(node.attrs.get("alpha", 1.0))
+        rounded = rounded.T if node.attrs.get("transB", 0) else rounded
+        if exact.values.shape != rounded.shape:
+            continue
+        weight = Weight(tensor.name, 1, exact.values if knows_weights else None, rounded, product.scales)
+        name = product.result.name if product.result.name in writers else tensor.name
+        label = node.name or tensor.name
+        return Layer(node.op, label, name, name, name, weight=weight, dynamic=tensor.name)
+    return None
 
 
 def _weight(node: gs.Node, same: gs.Node, knows_weights: bool) -> Weight | None:

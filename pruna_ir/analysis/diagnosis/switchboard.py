@@ -55,6 +55,7 @@ def _wired(reference: onnx.ModelProto, layers: Sequence[Layer], switches: Sequen
     wiring = _Wiring(proto.graph)
     for switch, layer in zip(switches, layers, strict=True):
         wiring.add_weight(switch, layer)
+        wiring.add_input(switch, layer)
         wiring.add_output(switch, layer)
         proto.graph.input.append(helper.make_tensor_value_info(switch, onnx.TensorProto.BOOL, []))
     wiring.finish()
@@ -79,6 +80,22 @@ class _Wiring:
         choice = helper.make_node("Where", [switch, rounded, node.input[weight.position]], [chosen])
         node.input[weight.position] = chosen
         self._before.setdefault(index, []).append(choice)
+
+    def add_input(self, switch: str, layer: Layer) -> None:
+        """Round what one node reads, and no other, as it is rounded at run time."""
+        if layer.dynamic is None:
+            return
+        index = self._writers[layer.dynamic]
+        node = self._graph.node[index]
+        exact, rounded, chosen = node.input[0], f"{switch}/rounded_input", f"{switch}/chosen_input"
+        parts = [f"{switch}/input_{name}" for name in ("integers", "scale", "zero_point")]
+        nodes = [
+            helper.make_node("DynamicQuantizeLinear", [exact], parts),
+            helper.make_node("DequantizeLinear", parts, [rounded]),
+            helper.make_node("Where", [switch, rounded, exact], [chosen]),
+        ]
+        node.input[0] = chosen
+        self._before.setdefault(index, []).extend(nodes)
 
     def add_output(self, switch: str, layer: Layer) -> None:
         params = layer.params

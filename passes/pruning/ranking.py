@@ -1,0 +1,110 @@
+"""The order in which the units of each group go, and what removing the first of them costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pruna_ir.analysis.axes import AxisAnalysis
+from pruna_ir.model import Model
+from pruna_ir.passes.pruning.candidates import Candidate
+from pruna_ir.passes.pruning.criteria.criteria import CRITERIA, errors_of, importance
+from pruna_ir.passes.pruning.criteria.views import Views
+from pruna_ir.passes.pruning.reconstruction.reads import coupled
+from pruna_ir.passes.pruning.reconstruction.survey import sensitivity, survey
+
+OBS = "obs"
+# What ranks groups that the wanted criterion says nothing of.
+FALLBACK = "group-l2"
+# Samples that curves and effects are measured on at most. Least squares hide what they do on the samples they are from,
+# so that the effect of each group on the outputs is measured on a share of its own.
+SAMPLES = 640
+EFFECT_SHARE = 0.2
+
+Feeds = Mapping[str, np.ndarray]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Units in the `order` [n - 1] in which they go, and `errors` [n] of removing the first 0, 1, ... of them.
+
+    `criterion` says what ranked them. `scale` is what makes the errors those of the model's outputs, where it was
+    measured.
+    """
+
+    order: np.ndarray
+    errors: np.ndarray
+    criterion: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """Ranks groups of a model by a criterion; `batches` are none without data, `measure` asks for the scales."""
+
+    model: Model
+    analysis: AxisAnalysis
+    criterion: str
+    batches: Sequence[Feeds] = ()
+    measure: bool = True
+    seed: int = 0
+
+    def rank(self, candidates: Sequence[Candidate], progress: Progress) -> dict[str, Ranking]:
+        """A ranking for each of the groups, by its name."""
+        rankings = self._by_weights(candidates)
+        if not self.batches or not (self.criterion == OBS or self.measure):
+            return rankings
+        groups = [group for group in coupled(self.model, self.analysis) if group.name in rankings]
+        fitted, held_out = _parted(self.batches)
+        curves = survey(self.model, groups, fitted, progress=progress)
+        if self.criterion == OBS:
+            rankings |= {name: Ranking(curve.order, curve.errors, OBS) for name, curve in curves.items()}
+        if self.measure:
+            effects = sensitivity(self.model, groups, curves, held_out, progress=progress)
+            rankings = _scaled(rankings, effects)
+        return rankings
+
+    def _by_weights(self, candidates: Sequence[Candidate]) -> dict[str, Ranking]:
+        """Rankings by the scores of the table."""
+        views = Views(self.model, self.analysis, self.seed)
+        wanted = FALLBACK if self.criterion == OBS else self.criterion
+        if CRITERIA[wanted].needs_data:
+            views.measure_reads([candidate.group for candidate in candidates], self.batches)
+        rankings = {}
+        for candidate in candidates:
+            view = views.of(candidate.group)
+            name = FALLBACK if CRITERIA[wanted].needs_scales and not view.scales else wanted
+            scores = importance(CRITERIA[name], view)
+            order = np.argsort(scores, kind="stable")
+            rankings[candidate.name] = Ranking(order[:-1], errors_of(scores)[:-1], name)
+        return rankings
+
+
+def _parted(batches: Sequence[Feeds]) -> tuple[Sequence[Feeds], Sequence[Feeds]]:
+    """The first batches, of at most so many samples, in two parts: to fit, and to measure effects on.
+
+    A single batch is both.
+    """
+    ends = np.cumsum([max((len(value) for value in feeds.values() if value.ndim), default=1) for feeds in batches])
+    used = batches[: max(1, int(np.searchsorted(ends, SAMPLES, side="right")))]
+    apart = max(1, round(EFFECT_SHARE * len(used)))
+    return used[:-apart] or used, used[-apart:]
+
+
+def _scaled(rankings: Mapping[str, Ranking], effects: Mapping[str, float]) -> dict[str, Ranking]:
+    """Rankings with scales: the measured effect of half of a group alone, over what its curve says of that.
+
+    Groups that could not be measured get the median scale.
+    """
+    scales = {}
+    for name, effect in effects.items():
+        half = rankings[name].errors[len(rankings[name].errors) // 2]
+        if np.isfinite(effect) and half > 0:
+            scales[name] = effect / float(half)
+    usual = float(np.median(list(scales.values()))) if scales else 1.0
+    return {
+        name: Ranking(one.order, one.errors, one.criterion, scales.get(name, usual)) for name, one in rankings.items()
+    }

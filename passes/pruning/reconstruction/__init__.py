@@ -1,0 +1,1 @@
+"""Recovering what pruning loses, without labels or gradients: least squares on the layers that read what is cut."""
