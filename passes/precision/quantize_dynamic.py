@@ -102,14 +102,20 @@ class QuantizeDynamic(Pass):
         def measure() -> dict[str, Any]:
             evaluator = Evaluator(context.require_data(self.name), context.reference)
             refused = too_damaging(len(products), build, evaluator, context.max_drop, context.progress)
-            kept = frozenset(range(len(products))).difference(refused)
-            return {"refused": refused, "speedup": self._speedup(model, build(kept), context) if kept else 1.0}
+            everything = frozenset(range(len(products)))
+            kept = everything.difference(refused)
+            return {
+                "refused": refused,
+                "speedup": self._speedup(model, build(kept), context) if kept else 1.0,
+                "lost": self._speedup(build(kept), build(everything), context) if refused and _timed(context) else None,
+            }
 
         verdict = context.decisions.decide(f"{self} products", measure)
         refused, speedup = set(verdict["refused"]), float(verdict["speedup"])
         if refused:
-            text = "{} of {} products stay in float: more in integers cost accuracy"
-            result.remarks.append(self.remark(RemarkKind.MISSED, "", text, len(refused), len(products)))
+            text = "{} of {} products stay in float: more in integers cost accuracy{}"
+            lost = "" if verdict["lost"] is None else f" (the model runs at {verdict['lost']:.2f}x of its speed)"
+            result.remarks.append(self.remark(RemarkKind.MISSED, "", text, len(refused), len(products), lost))
         if speedup < 1.0:
             text = "all products stay in float: with them in integers the model runs at {:.2f}x of its speed"
             result.remarks.append(self.remark(RemarkKind.MISSED, "", text, speedup))
@@ -118,10 +124,15 @@ class QuantizeDynamic(Pass):
 
     def _speedup(self, model: Model, candidate: Model, context: Context) -> float:
         """The model's time over the candidate's, in one thread; 1 where that does not matter or cannot be measured."""
-        if context.goal == "size" or host_kind() not in context.target.runs_on:
+        if not _timed(context):
             return 1.0
         feeds = next(iter(context.require_data(self.name).require("calibration").head(1).batches(1))).feeds
         return compare(Session(model), Session(candidate), feeds, seconds=_SECONDS).speedup
+
+
+def _timed(context: Context) -> bool:
+    """Whether speed matters, and can be measured here."""
+    return context.goal != "size" and host_kind() in context.target.runs_on
 
 
 def _beside_others(plan: Plan) -> set[int]:

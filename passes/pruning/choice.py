@@ -22,7 +22,7 @@ from pruna_ir.passes.pruning.allocation.latency import time_costs, timer, widths
 from pruna_ir.passes.pruning.allocation.model_costs import Costs
 from pruna_ir.passes.pruning.candidates import Candidate, Survey
 from pruna_ir.passes.pruning.cutting import Trial, cut
-from pruna_ir.passes.pruning.ranking import Ranker, Ranking
+from pruna_ir.passes.pruning.ranking import OBS, Ranker, Ranking
 from pruna_ir.pipeline.context import Progress
 
 LATENCY = "latency"
@@ -44,7 +44,10 @@ class Goal:
 
 @dataclass(frozen=True)
 class Choice:
-    """Chooses widths for `model`, whose budgets are fractions of `reference`; `sample` is what times are taken on."""
+    """Chooses what goes of `model`, whose budgets are fractions of `reference`.
+
+    `solves` says that weights are solved for afterwards; `sample` gives what times are taken on.
+    """
 
     model: Model
     reference: Model
@@ -52,6 +55,7 @@ class Choice:
     survey: Survey
     ranker: Ranker
     goal: Goal
+    solves: bool
     sample: Callable[[], Feeds]
     progress: Progress
 
@@ -60,22 +64,27 @@ class Choice:
         """What the units of each candidate are worth."""
         return self.ranker.rank(self.survey.candidates, self.progress)
 
-    def widths(self) -> dict[str, Any]:
-        """The units that stay of each group that is cut (`kept`), and why others could not be cut (`refused`).
+    def removals(self) -> dict[str, Any]:
+        """The units that go of each group that is cut (`removed`), and why others could not be cut (`refused`).
 
-        Where a cut turns out not to work, the groups to blame are left whole and the rest is chosen anew. Raises P010.
+        As JSON values. A number stands for units that are chosen while the weights are solved. Where a cut turns out
+        not to work, the groups to blame are left whole and the rest is chosen anew. Raises P010.
         """
         refused: dict[str, str] = {}
         while True:
             chosen = [candidate for candidate in self.survey.candidates if candidate.name not in refused]
-            widths = self._allocate(chosen)
             trial = Trial(self.model, self.analysis)
-            accepted = trial.accept(self.removals(widths))
+            accepted = trial.accept(self._first(self._allocate(chosen)))
             if not trial.refused:
-                return {"kept": {name: widths[name] for name in accepted}, "refused": refused}
+                removed = {name: self._stored(name, units) for name, units in accepted.items()}
+                return {"removed": removed, "refused": refused}
             refused |= trial.refused
 
-    def removals(self, widths: Mapping[str, int]) -> dict[str, np.ndarray]:
+    def _stored(self, name: str, units: np.ndarray) -> int | list[int]:
+        later = self.solves and self.rankings[name].criterion == OBS and not self.analysis.group(name).reduces
+        return len(units) if later else [int(unit) for unit in units]
+
+    def _first(self, widths: Mapping[str, int]) -> dict[str, np.ndarray]:
         """The units that go first, of groups of these widths."""
         sizes = {candidate.name: candidate.group.size for candidate in self.survey.candidates}
         return {name: self.rankings[name].order[: sizes[name] - width] for name, width in widths.items()}
@@ -110,7 +119,7 @@ class Choice:
         feeds = self.sample()
 
         def cut_to(widths: Widths) -> Model:
-            return cut(self.model, self.analysis, self.removals(widths))
+            return cut(self.model, self.analysis, self._first(widths))
 
         table = time_costs(self.model, costs, feeds)
         return widths_within_time(curves, table, self.goal.left[LATENCY], timer(self.reference, feeds, cut_to))

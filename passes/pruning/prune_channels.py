@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
 
 from pruna_ir.analysis.axes import AxisAnalysis, Options, analyze
 from pruna_ir.diagnostics import error
@@ -18,6 +20,7 @@ from pruna_ir.passes.pruning.listing import group_lines
 from pruna_ir.passes.pruning.manifest import manifest
 from pruna_ir.passes.pruning.ranking import OBS, Feeds, Ranker
 from pruna_ir.passes.pruning.ratios import ratios_of, read_ratios
+from pruna_ir.passes.pruning.reconstruction.sequential import Removals
 from pruna_ir.passes.pruning.recovery import cut_with_least_squares
 from pruna_ir.passes.pruning.samples import first_feeds, training_feeds
 from pruna_ir.pipeline.options import option
@@ -131,13 +134,13 @@ class PruneChannels(Pass):
         if self.dry:
             self._preview(choice, result)
             return False
-        verdict = context.decisions.decide(f"{self} widths", choice.widths)
+        verdict = context.decisions.decide(f"{self} removals", choice.removals)
         for name, why in verdict["refused"].items():
             result.remarks.append(self._stays(name, analysis.group(name).size, why))
-        if not verdict["kept"]:
+        if not verdict["removed"]:
             result.remarks.append(self.remark(RemarkKind.ANALYSIS, "", "the budget is met without a cut"))
             return False
-        self._apply(model, context, choice, verdict["kept"], batches, result)
+        self._apply(model, context, choice, verdict["removed"], batches, result)
         return True
 
     def _choice(
@@ -162,6 +165,7 @@ class PruneChannels(Pass):
             survey,
             Ranker(model, analysis, self.criterion, batches, self.measure and self._allocates, context.seed),
             goal,
+            self.recover != "none",
             lambda: first_feeds(context.data, model),
             context.progress,
         )
@@ -192,29 +196,26 @@ class PruneChannels(Pass):
         model: Model,
         context: Context,
         choice: Choice,
-        kept: Mapping[str, int],
+        removals: Removals,
         batches: Sequence[Feeds],
         result: PassResult,
     ) -> None:
-        analysis, removals = choice.analysis, choice.removals(kept)
+        analysis = choice.analysis
         if self.recover == "none":
-            pruned = cut(model, analysis, removals)
+            removed = {name: np.array(units) for name, units in removals.items()}
+            pruned = cut(model, analysis, removed)
         else:
-            pruned, removals = cut_with_least_squares(
-                model, analysis, removals, choice.rankings, batches, self._options, context.progress
-            )
-        context.manifest.append(manifest(model, analysis, removals))
+            options, progress = self._options, context.progress
+            pruned, removed = cut_with_least_squares(model, analysis, removals, batches, options, progress)
+        context.manifest.append(manifest(model, analysis, removed))
         for candidate in choice.survey.candidates:
-            gone = len(removals.get(candidate.name, ()))
+            gone = len(removed.get(candidate.name, ()))
             if gone:
-                before, after = (
-                    units * candidate.channels for units in (candidate.group.size, candidate.group.size - gone)
-                )
+                size, channels = candidate.group.size, candidate.channels
+                values = candidate.name, (size - gone) * channels, size * channels
                 text = "{}: {} of {} channels stay"
-                result.remarks.append(
-                    self.remark(RemarkKind.PASSED, _place(candidate), text, candidate.name, after, before)
-                )
-                result.count("channels removed", before - after)
+                result.remarks.append(self.remark(RemarkKind.PASSED, _place(candidate), text, *values))
+                result.count("channels removed", gone * channels)
         model.replace_with(pruned)
         result.remarks += self._left_over(choice, model)
 
@@ -239,8 +240,8 @@ class PruneChannels(Pass):
         result.remarks.append(Remark(RemarkKind.MISSED, self.name, "", reason, warns=not self.dry))
 
     def _preview(self, choice: Choice, result: PassResult) -> None:
-        kept = choice.widths()["kept"] if self._left or self.ratio is not None or self.ratios else {}
-        for line in group_lines(choice.survey, choice.rankings, kept):
+        removed = choice.removals()["removed"] if self._left or self.ratio is not None or self.ratios else None
+        for line in group_lines(choice.survey, choice.rankings, removed):
             result.remarks.append(Remark(RemarkKind.ANALYSIS, self.name, "", line))
 
 

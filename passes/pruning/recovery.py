@@ -9,9 +9,8 @@ import numpy as np
 from pruna_ir.analysis.axes import AxisAnalysis, Options, analyze
 from pruna_ir.model import Model
 from pruna_ir.passes.pruning.cutting import cut
-from pruna_ir.passes.pruning.ranking import OBS, Ranking
 from pruna_ir.passes.pruning.reconstruction.reads import coupled
-from pruna_ir.passes.pruning.reconstruction.sequential import reconstruct
+from pruna_ir.passes.pruning.reconstruction.sequential import Removals, reconstruct
 from pruna_ir.pipeline.context import Progress
 
 Removed = dict[str, np.ndarray]
@@ -20,24 +19,22 @@ Removed = dict[str, np.ndarray]
 def cut_with_least_squares(
     model: Model,
     analysis: AxisAnalysis,
-    removals: Mapping[str, np.ndarray],
-    rankings: Mapping[str, Ranking],
+    removals: Removals,
     batches: Sequence[Mapping[str, np.ndarray]],
     options: Options,
     progress: Progress,
 ) -> tuple[Model, Removed]:
     """The pruned model with weights that make up for what was cut, and the units that went.
 
-    `options` are those that `analysis` was made with.
-    Groups ranked by `obs` choose their units anew, as they are reached, from what the layers before them have become.
-    Groups over which something is normalized are cut first: there a zero is not the same as nothing.
+    `options` are those that `analysis` was made with. Of groups for which a number is given the units are chosen as
+    they are reached, from what the layers before them have become. Groups over which something is normalized are cut
+    first, and their units must be given: there a zero is not the same as nothing.
     """
-    normalized = {name: units for name, units in removals.items() if analysis.group(name).reduces}
+    normalized = {name: np.array(units) for name, units in removals.items() if analysis.group(name).reduces}
     others = {name: units for name, units in removals.items() if name not in normalized}
     shrunk = cut(model, analysis, normalized) if normalized else model.clone()
     rest = analysis.without({name: units.tolist() for name, units in normalized.items()})
-    wanted = {name: len(units) if rankings[name].criterion == OBS else units for name, units in others.items()}
-    groups = [group for group in coupled(shrunk, rest) if group.name in wanted]
-    removed = reconstruct(shrunk, groups, wanted, batches, progress=progress)
+    groups = [group for group in coupled(shrunk, rest) if group.name in others]
+    removed = reconstruct(shrunk, groups, others, batches, progress=progress)
     # Layers have got biases since, which hold units too.
     return cut(shrunk, analyze(shrunk, options), removed), {**normalized, **removed}

@@ -66,9 +66,8 @@ class Bias:
             self._read(rewriter.constant(name, self.values), rewriter)
             return
         scale = rewriter.constant(f"{name}_scale", self.step.astype(_FLOAT))
-        zero_point = rewriter.constant(f"{name}_zero_point", np.zeros(self.step.shape, np.int32))
         result = rewriter.variable(f"{name}_dequantized", _FLOAT, [self.channels])
-        inputs = [rewriter.constant(f"{name}_quantized", self.values), scale, zero_point]
+        inputs = [rewriter.constant(f"{name}_quantized", self.values), scale]
         attributes = {"axis": 0} if self.step.ndim else {}
         node = gs.Node(DEQUANTIZE, names.fresh(f"{name}_{DEQUANTIZE}"), attributes, inputs, [result])
         rewriter.insert(node, self.reader)

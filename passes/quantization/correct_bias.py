@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pruna_ir.analysis.accuracy import BATCH, Evaluator
+from pruna_ir.analysis.accuracy import BATCH, COMPARED_SAMPLES, Evaluator
 from pruna_ir.analysis.quantized import float_node, writers_of
 from pruna_ir.passes.quantization.biases import Bias, bias_of
 from pruna_ir.passes.quantization.node_names import NodeNames
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Feeds = dict[str, np.ndarray]
 # Shares of the kernels, from the inputs on, that the guard tries to correct: errors of late layers are the outputs'.
 SHARES = (1.0, 0.75, 0.5, 0.25)
+# What corrected biases must win, in dB: less is noise.
+NOTICEABLE_DB = 0.25
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class CorrectBias(Pass):
 
     Rounding moves the mean of what a layer computes, and the layers behind it see that as a constant error. The means
     come from calibration samples, before the activation function; kernels are corrected in the graph's order, each on
-    what the corrected ones before it give. A kernel without a bias gets one. It is taken back where it makes the
-    outputs worse. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019),
-    section 4.2, empirical form.
+    what the corrected ones before it give. A kernel without a bias gets one. It is taken back where the outputs come no
+    closer to the float model's. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction"
+    (2019), section 4.2, empirical form.
     """
 
     name: ClassVar[str] = "correct-bias"
@@ -68,8 +70,7 @@ class CorrectBias(Pass):
 
     def _shifts(self, model: Model, quantization: Quantization, context: Context) -> dict[str, np.ndarray]:
         """What to add to the bias of each kernel, by what it writes, each found after those before it were added."""
-        split = context.require_data(self.name).require("calibration").head(self.samples)
-        batches = [batch.feeds for batch in split.batches(BATCH)]
+        batches = self._batches(context)
         kernels = _kernels(model, quantization, context)
         wanted = _wanted(quantization.reference, batches, kernels)
         stages = Stages(model.to_proto(), batches, threads=_threads())
@@ -86,6 +87,14 @@ class CorrectBias(Pass):
                 shifts[kernel.written] = shift
         return shifts
 
+    def _batches(self, context: Context) -> list[Feeds]:
+        """The samples to take means over: others than those that the guard compares outputs on, if there are enough."""
+        split = context.require_data(self.name).require("calibration").head(COMPARED_SAMPLES + self.samples)
+        batches = list(split.batches(BATCH))
+        others = [batch for batch in batches if batch.index >= COMPARED_SAMPLES]
+        enough = sum(batch.count for batch in others) >= min(self.samples, COMPARED_SAMPLES)
+        return [batch.feeds for batch in (others if enough else batches) if enough or batch.index < self.samples]
+
     def _settle(
         self,
         model: Model,
@@ -94,7 +103,7 @@ class CorrectBias(Pass):
         context: Context,
         result: PassResult,
     ) -> None:
-        """Let `model` become the one with the most biases corrected that is better than it."""
+        """Let `model` become the one with the most biases corrected that is noticeably better than it."""
         judge = _Judge(model, context) if self.guard else None
         reasons = []
         for share in SHARES:
@@ -189,7 +198,7 @@ class _Judge:
     def objection(self, candidate: Model) -> str:
         """Why the candidate is no better, or nothing."""
         sqnr = self._evaluator.compare(candidate)[0]
-        if not sqnr > self._sqnr:
+        if not sqnr > self._sqnr + NOTICEABLE_DB:
             return f"the outputs have {sqnr:.1f} dB SQNR with it, {self._sqnr:.1f} dB without"
         drop = self._evaluator.drop(candidate)
         if not self._evaluator.acceptable(drop, self._allowed):

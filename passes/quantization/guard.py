@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pruna_ir.analysis.accuracy import Evaluator
 from pruna_ir.analysis.damage import unless_refused
+from pruna_ir.analysis.macs import macs_by_node
+from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.passes.quantization.regions import Region
 from pruna_ir.runtime.latency import compare
 from pruna_ir.runtime.session import Session
@@ -30,6 +32,8 @@ GUARD_SECONDS = 0.3
 ROUNDS = 2
 # A model is not scored to the end once its drop is this much above what is allowed.
 HOPELESS = 0.1
+# How many of the regions that went for accuracy are tried again at the end.
+TRIED_AGAIN = 4
 NO_WEIGHTS = "it has no weights, and what is around it stays in float"
 
 
@@ -125,39 +129,62 @@ class Guard:
         return list(kinds.values())
 
     def _accurate(self, chosen: Chosen, verdict: Verdict) -> Chosen:
-        """Give regions back, the one that adds most error first, while the score has dropped too far.
+        """Give regions back, the one that adds most error for its work first, while the score has dropped too far.
 
         Errors of separate regions add up nearly as independent noise does, so each is measured alone, and once.
         """
         evaluator = Evaluator(self.context.require_data("quantize"), self.context.reference)
+        everything, failed = chosen, set[Chosen]()
+        work: dict[int, int] = {}
         worst_first: list[int] = []
-        total = len(chosen)
         while chosen:
-            self.context.progress("checking accuracy", total - len(chosen), total)
+            self.context.progress("checking accuracy", len(everything - chosen), len(everything))
             drop = self._drop(chosen, evaluator)
             if evaluator.acceptable(drop, self.context.max_drop):
                 break
-            worst_first = worst_first or self._by_error(chosen, evaluator)
-            worst = next(index for index in worst_first if index in chosen)
-            self._refuse(frozenset({worst}), verdict, self._inaccurate(drop, evaluator))
-            chosen = chosen - {worst}
+            if not failed:
+                work = self._work()
+                worst_first = self._by_error(chosen, work, evaluator)
+            failed.add(chosen)
+            worst = frozenset({next(index for index in worst_first if index in chosen)})
+            self._refuse(worst, verdict, self._inaccurate(drop, evaluator, chosen - worst, chosen))
+            chosen = chosen - worst
+        given_back = sorted(everything - chosen, key=lambda index: -work.get(index, 0)) if chosen else []
+        for index in given_back[:TRIED_AGAIN]:
+            # Those with little work went early, and may have done little harm.
+            self.context.progress("checking accuracy", len(chosen), len(everything))
+            more = chosen | {index}
+            if more not in failed and evaluator.acceptable(self._drop(more, evaluator), self.context.max_drop):
+                chosen = more
+                del verdict.reasons[self.regions[index].name]
         return chosen
+
+    def _work(self) -> dict[int, int]:
+        """MACs of each region; nothing if they cannot be told."""
+        macs = macs_by_node(self.baseline)
+        if isinstance(macs, Unmeasured):
+            return {}
+        return {index: sum(macs.get(key, 0) for key in region.kernels) for index, region in enumerate(self.regions)}
 
     def _drop(self, chosen: Chosen, evaluator: Evaluator) -> float:
         hopeless = self.context.max_drop + HOPELESS
         return unless_refused(lambda: evaluator.drop(self.build(chosen), hopeless), math.inf)
 
-    def _inaccurate(self, drop: float, evaluator: Evaluator) -> str:
+    def _inaccurate(self, drop: float, evaluator: Evaluator, without: Chosen, chosen: Chosen) -> str:
+        """What the region costs, and what it would have won."""
         if math.isinf(drop):
             return "with it the model does not run, or gives no numbers"
-        return f"with it {evaluator.metric_name} drops by {drop:.1%}; {self.context.max_drop:.1%} are allowed"
+        text = f"with it {evaluator.metric_name} drops by {drop:.1%}; {self.context.max_drop:.1%} are allowed"
+        return f"{text} ({_model_runs_at(self._gain(without, chosen))})" if self._measures_speed else text
 
-    def _by_error(self, chosen: Chosen, evaluator: Evaluator) -> list[int]:
-        quality: dict[int, float] = {}
+    def _by_error(self, chosen: Chosen, work: Mapping[int, int], evaluator: Evaluator) -> list[int]:
+        """The regions in order of the noise that they add to the outputs alone, in relation to their work."""
+        noise: dict[int, float] = {}
         for index in sorted(chosen):
-            self.context.progress("measuring each region's error", len(quality), len(chosen))
-            quality[index] = self._quality(frozenset({index}), evaluator)
-        return sorted(quality, key=lambda index: quality[index])
+            self.context.progress("measuring each region's error", len(noise), len(chosen))
+            noise[index] = -self._quality(frozenset({index}), evaluator)  # in dB
+        share = {index: max(work.get(index, 0), 1) if any(work.values()) else 1 for index in noise}
+        return sorted(noise, key=lambda index: 10 * math.log10(share[index]) - noise[index])
 
     def _quality(self, chosen: Chosen, evaluator: Evaluator) -> float:
         return unless_refused(lambda: evaluator.compare(self.build(chosen))[0], -math.inf)
@@ -171,4 +198,8 @@ def _slower(gain: float) -> str:
     if gain == 0.0:
         return "the runtime refuses the model with it"
     verb = "no faster" if gain > 1 - NOTICEABLE else "slower"
-    return f"{verb} in integers (the model runs at {gain:.2f}x of its speed)"
+    return f"{verb} in integers ({_model_runs_at(gain)})"
+
+
+def _model_runs_at(gain: float) -> str:
+    return f"the model runs at {gain:.2f}x of its speed"

@@ -140,7 +140,9 @@ class _Inserter:
         name = tensor.name
         stored = self.rewriter.constant(f"{name}_quantized", scheme.quantize(values, params))
         result = self.rewriter.variable(f"{name}_dequantized", _FLOAT, values.shape)
-        inputs = [stored, *self._params_constants(name, params)]
+        scale, zero_point = self._params_constants(name, params)
+        # A zero point that is left out is zero. Runtimes look for those of weights, but not of biases.
+        inputs = [stored, scale] if scheme.dtype == np.int32 else [stored, scale, zero_point]
         self.rewriter.insert(self._node("DequantizeLinear", result.name, inputs, result, params.axis), before)
         self.constants[key] = result
         return result
@@ -149,9 +151,13 @@ class _Inserter:
         attributes = {} if axis is None else {"axis": axis}
         return gs.Node(op, self.node_names.fresh(f"{like}_{op}"), attributes, inputs, [output])
 
-    def _params_constants(self, name: str, params: QuantParams) -> list[gs.Constant]:
-        scale = self.rewriter.constant(f"{name}_scale", params.scale)
-        return [scale, self.rewriter.constant(f"{name}_zero_point", params.zero_point)]
+    def _params_constants(self, name: str, params: QuantParams) -> list[gs.Tensor]:
+        """Scale and zero point as constants. Zero points are alike: the same array is stored once."""
+        values = params.zero_point
+        key = ("zero point", values.dtype, values.shape, values.tobytes())
+        if key not in self.constants:
+            self.constants[key] = self.rewriter.constant("zero_point", values)
+        return [self.rewriter.constant(f"{name}_scale", params.scale), self.constants[key]]
 
     def _weights(self, kernel: Kernel, activation: QuantParams) -> None:
         weight, row, node = kernel.weight, kernel.row, kernel.node

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from pruna_ir import registry
@@ -14,7 +15,10 @@ from pruna_ir.analysis.qdq import quantized_already
 from pruna_ir.calibration import Statistics, collect, fingerprints
 from pruna_ir.calibration.ranges import parse_method, solve
 from pruna_ir.calibration.scheme import Range
+from pruna_ir.diagnostics import error
 from pruna_ir.model.invariants import node_name
+from pruna_ir.model.opset import raise_opset
+from pruna_ir.passes.quantization.answers import is_answer, last_to_round
 from pruna_ir.passes.quantization.behind import function_behind
 from pruna_ir.passes.quantization.guard import NO_WEIGHTS, Chosen, Guard
 from pruna_ir.passes.quantization.insert import insert_qdq
@@ -33,6 +37,10 @@ if TYPE_CHECKING:
     from pruna_ir.pipeline.context import Context
     from pruna_ir.targets import Target
 
+# How the ranges of a model's answers are chosen, whatever is wanted for the tensors inside.
+_WHOLE = "minmax"
+_LAST = Reason("it has no weights, and would be the last to round the model's answer")
+
 
 @dataclass(frozen=True)
 class Quantize(Pass):
@@ -42,9 +50,10 @@ class Quantize(Pass):
     After:   x -> Q -> DQ -> Conv(DQ(w8), DQ(b32)) -> Relu -> Q -> DQ -> y
 
     Q/DQ are placed by the target's table so that its runtime fuses every group into an integer kernel. Ranges come
-    from one streaming pass over the calibration split; they are those of least error behind the activation function.
-    Regions (connected kernels of one spatial size) that make the model slower, or cost more accuracy than allowed, stay
-    in float; each gives its reason. Sub-graphs of control-flow nodes stay in float.
+    from one streaming pass over the calibration split; they are those of least error behind the activation function,
+    and the whole ones for a model's outputs. Regions (connected kernels of one spatial size) that make the model
+    slower, or cost more accuracy than allowed, stay in float; each gives its reason. Sub-graphs of control-flow nodes
+    stay in float.
     """
 
     name: ClassVar[str] = "quantize"
@@ -53,6 +62,9 @@ class Quantize(Pass):
 
     target: str = option("", "table to quantize for; empty: the run's target")
     ranges: str = option("mse", "how ranges are chosen: minmax, percentile, percentile99.9, mse, entropy or auto")
+    activations: Literal["target", "int16"] = option(
+        "target", "their type: the target's, or int16 where its runtime has kernels for that"
+    )
     exclude: tuple[str, ...] = option((), "nodes that stay in float: globs over names, or op:TYPE")
     samples: int = option(512, "calibration samples to use at most", low=1)
     guard: bool = option(True, "measure speed and accuracy, and keep regions in float that lose")
@@ -60,16 +72,23 @@ class Quantize(Pass):
     def run(self, model: Model, context: Context) -> PassResult:
         """Quantize `model`."""
         parse_method(self.ranges)
-        target = registry.target(self.target) if self.target else context.target
+        target = self._table(registry.target(self.target) if self.target else context.target)
         result = PassResult()
         result.remarks += [
             self._stays(node, Reason("sub-graphs do")) for node in bodies_with_kernels(model.graph, target)
         ]
         if (found := quantized_already(model.graph)) is not None:
-            result.remarks.append(self.remark(RemarkKind.MISSED, "", "{} are there already, and stay", found))
+            # What an earlier pass of this run quantized is no surprise; a model that came so is.
+            surprise = quantized_already(context.reference.graph) is not None
+            text = Reason("{} are there already, and stay", found)
+            result.remarks.append(Remark(RemarkKind.MISSED, self.name, "", text, warns=surprise))
         plan = self._without_excluded(model, target, self._plan(model, target, None, result), result)
+        last = last_to_round(plan.kernels, {id(tensor) for tensor in model.graph.outputs})
+        plan = self._without(model, target, plan, dict.fromkeys((kernel.key for kernel in last), _LAST), result)
         if not plan.kernels:
             return result
+        if _needs_opset(target) > model.opset:
+            plan = self._raised(model, target, plan, result)
         statistics = self._calibrate(model, plan.calibrated(), context)
         unfit = {
             kernel.key: reason
@@ -86,6 +105,26 @@ class Quantize(Pass):
             result.count("integer kernels", len(kernels))
         result.remarks += [self._outcome(regions[index], kernels) for index in sorted(chosen)]
         return result
+
+    def _table(self, target: Target) -> Target:
+        """The target's table for the wanted type of activations; P004 if it has none."""
+        if self.activations == "target" or target.activations.dtype == np.dtype(self.activations):
+            return target
+        if not target.wider:
+            name = target.runtime or target.name
+            raise error("P004", f"the table of `{target.name}` knows no kernels of {name} with {self.activations}")
+        return cast("Target", registry.target(target.wider))
+
+    def _raised(self, model: Model, target: Target, plan: Plan, result: PassResult) -> Plan:
+        """The same plan for the model at an opset that has the target's integers."""
+        before, to, allowed = model.opset, _needs_opset(target), {kernel.key for kernel in plan.kernels}
+        raised, evidence = raise_opset(model.to_proto(), to, self.name)
+        model.adopt(raised)
+        text = "the opset is raised from {} to {}, which has {}, {}"
+        values = before, to, target.activations.dtype.name, evidence
+        result.remarks.append(self.remark(RemarkKind.PASSED, "", text, *values))
+        result.changed = True
+        return make_plan(model.graph, target, allowed)
 
     def _outcome(self, region: Region, kernels: set[str]) -> Remark:
         count = len(kernels.intersection(region.kernels))
@@ -141,8 +180,10 @@ class Quantize(Pass):
         tensors = model.graph.tensors()
         ranges = {}
         for name in plan.calibrated():
-            record = raise_masked(tensors[name], statistics[name])
-            ranges[name] = solve(record, target.activations, self.ranges, function_behind(tensors[name], outputs))
+            tensor = tensors[name]
+            record = raise_masked(tensor, statistics[name])
+            method = _WHOLE if is_answer(tensor, outputs) else self.ranges
+            ranges[name] = solve(record, target.activations, method, function_behind(tensor, outputs))
         return ranges
 
     def _choose(
@@ -182,6 +223,11 @@ def _scored(context: Context, calibration: Split) -> bool:
     """Whether the dataset's own metric can score the calibration samples."""
     metric = context.require_data("quantize").metric()
     return metric is not None and (calibration.labelled or not metric.needs_labels)
+
+
+def _needs_opset(target: Target) -> int:
+    """The first opset whose QuantizeLinear writes the target's activations."""
+    return 13 if target.activations.dtype.itemsize == 1 else 21
 
 
 def keys(regions: list[Region], chosen: Chosen) -> set[str]:

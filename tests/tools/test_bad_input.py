@@ -217,7 +217,7 @@ ARGUMENTS: list[tuple[str, list[str], str]] = [
     ("C001", ["model.onnx", "--frobnicate"], "--help"),
     ("C001", ["model.onnx", "--verify-eahc"], "--verify-each"),
     ("C001", ["model.onnx", "other.onnx"], "one model"),
-    ("C001", ["model.onnx", "-O3"], "structured pruning"),
+    ("C004", ["model.onnx", "-O3"], "--budget"),
     ("C001", ["model.onnx", "-O9"], "-O2"),
     ("C001", ["model.onnx", "-O1", "-passes=fuse"], "-passes"),
     ("C001", ["model.onnx", "--goal=beauty"], "speed"),

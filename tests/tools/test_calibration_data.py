@@ -53,9 +53,17 @@ def test_statistics_of_two_models_do_not_add_up(run: Run, model_file: Path, prot
 
 
 def test_one_sample(run: Run, model_file: Path) -> None:
-    outcome = run("model.onnx", "-O2", write("one.npz", x=normal(1)), "-o", "out.onnx", "--goal=size")
+    arguments = ("model.onnx", "-O2", write("one.npz", x=normal(1)), "-o", "out.onnx", "--goal=size")
+    refused = run(*arguments, "--strict")
+    assert refused.returncode == 1 and "error[C005]" in refused.stderr and not Path("out.onnx").exists()
+    outcome = run(*arguments)
     assert outcome.returncode == 0, outcome.stderr
-    assert Path("out.onnx").exists()
+    assert "warning: the calibration split has one sample" in outcome.stderr and Path("out.onnx").exists()
+
+
+def test_data_that_no_pass_decides_by_are_not_doubted(run: Run, model_file: Path) -> None:
+    outcome = run("model.onnx", "-O1", write("one.npz", x=normal(1)), "-o", "out.onnx", "--strict")
+    assert outcome.returncode == 0, outcome.stderr
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5])
@@ -65,6 +73,7 @@ def test_constant_samples(run: Run, model_file: Path, value: float) -> None:
     outcome = run("model.onnx", QUANTIZE, data, "-o", "out.onnx", "--remarks=missed")
     assert outcome.returncode == 0, outcome.stderr
     assert ("zero in all calibration samples" in outcome.stderr) == (value == 0.0)
+    assert "warning: all 4 calibration samples are equal" in outcome.stderr
 
 
 def test_an_input_that_the_data_does_not_have(run: Run, proto: onnx.ModelProto, tmp_path: Path) -> None:
@@ -83,3 +92,35 @@ def test_without_labels_agreement_counts_and_is_named(run: Run, model_file: Path
     assert outcome.returncode == 0, outcome.stderr
     reasons = [remark["reason"] for remark in json.loads(Path("s.json").read_text())["remarks"]]
     assert any("no labels" in reason and "agreement with the float model" in reason for reason in reasons)
+
+
+def test_labels_that_the_metric_needs_are_missing(run: Run, model_file: Path) -> None:
+    """Only the test split has labels: the drop is judged by agreement, and that is said loudly."""
+    np.savez("all.npz", x=normal(8), y=np.zeros(8, np.int64))
+    parts = {"calibration": "", "test": ", labels: y"}
+    lines = [f"{name}: {{source: all.npz, array: x{labels}}}" for name, labels in parts.items()]
+    Path("data.yaml").write_text("\n".join([*lines, "metric: top1"]))
+    arguments = ("model.onnx", "-O2", "--data=data.yaml", "--goal=size", "--max-drop=1", "-o", "out.onnx")
+    refused = run(*arguments, "--strict")
+    assert refused.returncode == 1 and "top1 needs labels" in refused.stderr and not Path("out.onnx").exists()
+    outcome = run(*arguments)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "warning: top1 needs labels, and the calibration split has none: agreement" in outcome.stderr
+
+
+def test_a_model_that_is_quantized_already(run: Run, model_file: Path) -> None:
+    """Its Q/DQ stay, and whoever asked for quantization is told."""
+    data = write("x.npz", x=normal(8))
+    assert run("model.onnx", QUANTIZE, data, "-o", "int8.onnx").returncode == 0
+    arguments = ("int8.onnx", QUANTIZE, data, "-o", "again.onnx")
+    refused = run(*arguments, "--strict")
+    assert refused.returncode == 1 and "there already" in refused.stderr and not Path("again.onnx").exists()
+    outcome = run(*arguments)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "warning: quantize: " in outcome.stderr and "Q/DQ pairs" in outcome.stderr
+    before, after = (operators(name) for name in ("int8.onnx", "again.onnx"))
+    assert after == before and "QuantizeLinear" in before
+
+
+def operators(path: str) -> list[str]:
+    return sorted(node.op_type for node in onnx.load(path).graph.node)

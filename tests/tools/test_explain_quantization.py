@@ -64,6 +64,17 @@ def test_operators_on_integers_are_read_as_qdq(run: Run, tmp_path: Path) -> None
     assert {layer["op"] for layer in json.loads(done.stdout)["layers"]} == {"input", "Conv"}
 
 
+def test_products_quantized_at_run_time_are_in_the_table(run: Run, files: Files, tmp_path: Path) -> None:
+    """As they are: a model that has nothing but those is not quantized once more."""
+    done = run(files[0], "-passes=quantize-dynamic<smallest=1;guard=false>", "--data", files[2], "-o", "dynamic.onnx")
+    assert done.returncode == 0, done.stderr
+    done = run("dynamic.onnx", "--explain-quantization", "--data", files[2], "--json", "-")
+    assert done.returncode == 0 and "warning" not in done.stderr
+    document = json.loads(done.stdout)
+    assert document["pipeline"] is None and [layer["op"] for layer in document["layers"]] == ["MatMul"]
+    assert document["layers"][0]["alone_sqnr_db"] < 60
+
+
 def test_scales_computed_at_run_time_are_warned_about(run: Run, tmp_path: Path) -> None:
     text = """<ir_version: 8, opset_import: ["" : 17]>
     g (float[1,4] x) => (uint8[1,4] y, float s, uint8 z) { y, s, z = DynamicQuantizeLinear(x) }"""

@@ -7,7 +7,7 @@ updates of low rank, so that the units go one by one at the cost of one inversio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,12 +40,12 @@ class Problem:
 class Elimination:
     """Units in the order in which they are missed least, and `errors`: what the first k cost together, errors[0] = 0.
 
-    `halves` has for each problem the weights that make up for the first half of them.
+    `weights` are those that make up for the first k of them, for each problem, by k.
     """
 
     order: np.ndarray
     errors: np.ndarray
-    halves: tuple[np.ndarray, ...]
+    weights: Mapping[int, tuple[np.ndarray, ...]]
 
 
 def problem_of(normal: Normal, prior: np.ndarray, columns: np.ndarray) -> Problem:
@@ -54,13 +54,18 @@ def problem_of(normal: Normal, prior: np.ndarray, columns: np.ndarray) -> Proble
     return Problem(normal, prior, columns, 1.0 / power if np.isfinite(power) and power > 0 else 1.0)
 
 
-def eliminate(problems: Sequence[Problem], units: int, count: int, share: float = RIDGE) -> Elimination:
-    """Choose `count` of the units 0 to `units` - 1, greedily, by the sum of what the problems lose."""
+def eliminate(
+    problems: Sequence[Problem], units: int, count: int, share: float = RIDGE, keep: Collection[int] = ()
+) -> Elimination:
+    """Choose `count` of the units 0 to `units` - 1, greedily, by the sum of what the problems lose.
+
+    `keep` says for which numbers of removed units the weights are wanted.
+    """
     states = [_State(problem, units, share) for problem in problems]
     left = np.ones(units, bool)
     order: list[int] = []
     errors = [0.0]
-    halves = tuple(state.weights.copy() for state in states)
+    weights = {0: tuple(state.weights for state in states)} if 0 in keep else {}
     for number in range(1, count + 1):
         costs = sum((state.costs() for state in states), np.zeros(units))
         chosen = int(np.argmin(np.where(left, costs, np.inf)))
@@ -69,9 +74,9 @@ def eliminate(problems: Sequence[Problem], units: int, count: int, share: float 
         errors.append(errors[-1] + max(float(costs[chosen]), 0.0))
         for state in states:
             state.remove(chosen)
-        if number == units // 2:
-            halves = tuple(state.weights.copy() for state in states)
-    return Elimination(np.array(order, np.int64), np.array(errors), halves)
+        if number in keep:
+            weights[number] = tuple(state.weights for state in states)
+    return Elimination(np.array(order, np.int64), np.array(errors), weights)
 
 
 class _State:
@@ -112,6 +117,7 @@ class _State:
             return
         beside = self._inverse[:, :, columns]
         step = beside @ np.linalg.inv(beside[:, columns])
+        # A new array: those of earlier steps may have been kept.
         self.weights = self.weights - self.weights[..., columns] @ step.transpose(0, 2, 1)
         self._inverse = self._inverse - step @ beside.transpose(0, 2, 1)
         self.weights[..., columns] = 0.0

@@ -16,10 +16,10 @@ from pruna_ir.passes.pruning.reconstruction.observations import Chunk, Observati
 from pruna_ir.passes.pruning.reconstruction.reading import Aim, Reading
 from pruna_ir.passes.pruning.reconstruction.reads import Coupled, Read
 from pruna_ir.passes.pruning.reconstruction.schedule import Schedule, reads, schedule
-from pruna_ir.passes.pruning.reconstruction.sites import Site, Slot, sites_in
+from pruna_ir.passes.pruning.reconstruction.sites import PARTS, Site, Slot, sites_in
 from pruna_ir.passes.pruning.reconstruction.survey import Progress, survey
 from pruna_ir.passes.pruning.reconstruction.targets import Target, target_of
-from pruna_ir.passes.pruning.reconstruction.tuned import PARTS, best_ridge, without_noise
+from pruna_ir.passes.pruning.reconstruction.tuned import best_ridge, without_noise
 from pruna_ir.passes.pruning.reconstruction.walk import Walk
 
 if TYPE_CHECKING:

@@ -12,6 +12,11 @@ from pruna_ir.analysis.layers import Layer, Patches, Vectors, layer_of
 from pruna_ir.passes.fusion.parameters import not_foldable
 from pruna_ir.remarks import Reason
 
+# Layers whose sums over rows would take more memory than this are not solved: the first one behind a large image.
+MOST_BYTES = 1 << 30
+# The parts in which rows are summed up.
+PARTS = 4
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -68,7 +73,7 @@ class Site:
 
 
 def site_of(node: gs.Node) -> Site | Reason:
-    """The site that a node is, or why its weights cannot be set: no layer, other factors, a bias that is computed."""
+    """The site that a node is, or why it cannot be solved: no layer, too wide, factors, a computed bias."""
     layer = layer_of(node)
     if isinstance(layer, Reason):
         return layer
@@ -78,6 +83,8 @@ def site_of(node: gs.Node) -> Site | Reason:
         return reason
     if node.attrs.get("alpha", 1.0) != 1.0 or node.attrs.get("beta", 1.0) != 1.0:
         return Reason("{} has factors", node.op)
+    if 8 * PARTS * layer.rows.groups * layer.width**2 > MOST_BYTES:
+        return Reason("its rows of {} columns would take too much memory", layer.width)
     matrix = layer.matrix(weight.values.astype(np.float64))
     found = _matmul_bias(node, layer) if node.op == "MatMul" else _own_bias(node, matrix)
     if isinstance(found, Reason):

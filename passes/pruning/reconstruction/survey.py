@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 
 from pruna_ir.analysis.gram import Feeds, rounds
 from pruna_ir.passes.pruning.reconstruction.edits import edited_model
 from pruna_ir.passes.pruning.reconstruction.elimination import eliminate, problem_of
 from pruna_ir.passes.pruning.reconstruction.least_squares import RIDGE
 from pruna_ir.passes.pruning.reconstruction.observations import most_rows
+from pruna_ir.passes.pruning.reconstruction.outputs import Outputs
 from pruna_ir.passes.pruning.reconstruction.reading import Reading
 from pruna_ir.passes.pruning.reconstruction.reads import Coupled
-from pruna_ir.passes.pruning.reconstruction.sites import Site, Slot
+from pruna_ir.passes.pruning.reconstruction.sites import Edits, Site, Slot
 from pruna_ir.passes.pruning.reconstruction.walk import threads
 from pruna_ir.runtime.capture import capture
-from pruna_ir.runtime.session import Session
 
 if TYPE_CHECKING:
     from pruna_ir.model import Model
 
 Progress = Callable[[str, int, int], None]
+# Shares of a group whose removal is tried alone: what least squares cannot hide grows faster than their error.
+TRIED = (0.125, 0.25, 0.5)
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,24 @@ class Curve:
     """What a group of n units loses: `order` [n - 1] has the units, the one that is missed least first.
 
     `errors` [n] is the squared error of the outputs of the layers behind the group with the first k removed and least
-    squares done, relative to the variance of these outputs and summed over the layers; errors[0] is 0. `halved` are
-    the constants of these layers that make up for the first n // 2.
+    squares done, relative to the variance of these outputs and summed over the layers; errors[0] is 0. `trials` are,
+    for some k, the constants of these layers that make up for the first k.
     """
 
     order: np.ndarray
     errors: np.ndarray
-    halved: Mapping[Slot, np.ndarray]
+    trials: Mapping[int, Edits]
+
+    def measured(self, effects: Mapping[int, float]) -> np.ndarray:
+        """The errors in units of measured effects [n], by k: between two of these, their ratio to the errors changes
+        geometrically with k, and beyond it stays."""
+        known = [(k, effect / self.errors[k]) for k, effect in sorted(effects.items()) if k and self.errors[k] > 0]
+        known = [(k, ratio) for k, ratio in known if np.isfinite(ratio) and ratio > 0]
+        if not known:
+            return self.errors
+        places, ratios = zip(*known, strict=True)
+        removed = np.maximum(np.arange(len(self.errors)), 1)
+        return np.asarray(self.errors * np.exp(np.interp(np.log(removed), np.log(places), np.log(ratios))))
 
 
 def survey(
@@ -85,11 +97,15 @@ def _readings(model: Model, sites: Sequence[Site], batches: Sequence[Feeds]) -> 
 def _curve(group: Coupled, readings: Mapping[str, Reading], ridge: float) -> Curve:
     pairs = [(read, read.site) for read in group.reads if read.site is not None]
     problems = [problem_of(readings[site.key].unchanged(site), site.matrix, read.columns) for read, site in pairs]
-    found = eliminate(problems, group.size, group.size - 1, ridge)
-    halved: dict[Slot, np.ndarray] = {}
-    for (_, site), problem, weights in zip(pairs, problems, found.halves, strict=True):
-        halved |= site.edits(weights, problem.normal.bias(weights))
-    return Curve(found.order, found.errors, halved)
+    wanted = {max(int(share * group.size), 1) for share in TRIED} if group.size > 1 else set()
+    found = eliminate(problems, group.size, group.size - 1, ridge, wanted)
+    trials: dict[int, Edits] = {}
+    for removed, kept in found.weights.items():
+        edits: dict[Slot, np.ndarray] = {}
+        for (_, site), problem, weights in zip(pairs, problems, kept, strict=True):
+            edits |= site.edits(weights, problem.normal.bias(weights))
+        trials[removed] = edits
+    return Curve(found.order, found.errors, trials)
 
 
 def sensitivity(
@@ -99,43 +115,18 @@ def sensitivity(
     batches: Sequence[Feeds],
     *,
     progress: Progress | None = None,
-) -> dict[str, float]:
-    """How far the outputs of the model move, relative to their variance, with half of each group alone removed."""
+) -> dict[str, dict[int, float]]:
+    """How far the outputs of the model move, relative to their variance, with k units of each group alone removed, by k.
+
+    `batches` should not be those of the survey: least squares hide there what they do.
+    """
     proto = model.to_proto()
-    expected = _Outputs(proto, batches)
-    found: dict[str, float] = {}
+    expected = Outputs(proto, batches)
+    found: dict[str, dict[int, float]] = {}
     for group in groups:
         if group.name in curves:
             if progress is not None:
                 progress("measuring each group's effect", len(found), len(curves))
-            found[group.name] = expected.distance(edited_model(proto, curves[group.name].halved))
+            trials = curves[group.name].trials
+            found[group.name] = {k: expected.distance(edited_model(proto, edits)) for k, edits in trials.items()}
     return found
-
-
-class _Outputs:
-    """The float outputs of a model for some batches, and how far another model is from them."""
-
-    def __init__(self, proto: onnx.ModelProto, batches: Sequence[Feeds]) -> None:
-        self._batches = batches
-        self._values = list(self._run(proto))
-        self._names = [name for name, value in self._values[0].items() if value.dtype.kind == "f"]
-        self._spread = {name: self._variation(name) or 1.0 for name in self._names}
-
-    def distance(self, proto: onnx.ModelProto) -> float:
-        """Squared error of each output over its variation about the mean, averaged over the outputs."""
-        total = 0.0
-        for wanted, values in zip(self._values, self._run(proto), strict=True):
-            for name in self._names:
-                gap = values[name].astype(np.float64) - wanted[name]
-                total += float(np.square(gap).sum()) / self._spread[name]
-        return total / max(len(self._names), 1)
-
-    def _variation(self, name: str) -> float:
-        values = [one[name].astype(np.float64) for one in self._values]
-        mean = sum(value.sum() for value in values) / sum(value.size for value in values)
-        return float(sum(np.square(value - mean).sum() for value in values))
-
-    def _run(self, proto: onnx.ModelProto) -> Iterator[dict[str, np.ndarray]]:
-        session = Session(proto, threads=threads())
-        for feeds in self._batches:
-            yield session.run(feeds)

@@ -8,9 +8,8 @@ import numpy as np
 
 from pruna_ir.passes.pruning.reconstruction.least_squares import Normal, solve
 from pruna_ir.passes.pruning.reconstruction.reading import Aim, Reading
+from pruna_ir.passes.pruning.reconstruction.sites import PARTS
 
-# Parts of the rows, each of which is predicted from the others.
-PARTS = 4
 # The ridge grows by this factor as long as that helps; the minimum is flat.
 _FACTOR = 3.0
 _LARGEST = 100.0

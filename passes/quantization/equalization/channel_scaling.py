@@ -178,7 +178,7 @@ class ChannelScaling(Pass):
             quality: dict[str, float] = {}
             for name, trial in {NOTHING: model, **trials}.items():
                 context.progress("quantizing on trial", len(quality), len(trials) + 1)
-                quality[name] = _quality(trial, self.samples, evaluator, context)
+                quality[name] = quality_on_trial(trial, self.samples, evaluator, context)
                 text = "quantized on trial with {} scaled: SQNR {:.1f} dB"
                 result.remarks.append(self.remark(RemarkKind.ANALYSIS, "", text, name, quality[name]))
             quality[NOTHING] += NOTICEABLE_DB
@@ -191,7 +191,7 @@ class ChannelScaling(Pass):
         return chosen
 
 
-def _quality(model: Model, samples: int, evaluator: Evaluator, context: Context) -> float:
+def quality_on_trial(model: Model, samples: int, evaluator: Evaluator, context: Context) -> float:
     """SQNR in dB of `model` quantized throughout, against the reference; minus infinity if the runtime refuses it."""
     trial = model.clone()
     own = replace(context, statistics=None, collected=None, decisions=DecisionLog())

@@ -77,7 +77,8 @@ def _space_to_depth(at: NodeAxes) -> None:
         channels = at.fixed(block, at.reason("makes it of positions"))
         _write_planes(at, channels)
     else:
-        _write_planes(at, np.tile(channels, block))
+        together = at.node.attrs.get("mode", "DCR") == "CRD"  # since operator set 28
+        _write_planes(at, np.repeat(channels, block) if together else np.tile(channels, block))
 
 
 def _write_planes(at: NodeAxes, channels: Labels) -> None:

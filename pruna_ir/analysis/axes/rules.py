@@ -17,6 +17,7 @@ from pruna_ir.analysis.axes import (
     reductions,
     repeating,
     reshaping,
+    sampling,
     selecting,
     weighted,
 )
@@ -39,6 +40,7 @@ RULES: dict[str, AxisRule] = {
     **recurrent.RULES,
     **quantized.RULES,
     **choosing.RULES,
+    **sampling.RULES,
 }
 _UNKNOWN = barrier("is an operator without an axis rule")
 _BODIES = barrier("has bodies, which are not cut")

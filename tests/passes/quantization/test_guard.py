@@ -26,6 +26,10 @@ class Scripted(Guard):
     """A guard whose speeds and errors are those of tables: a factor for each region, and the drop of a set."""
 
     factors: tuple[float, ...] = (1.0, 1.0, 1.0)
+    work: tuple[int, ...] = (0, 0, 0)
+
+    def _work(self) -> dict[int, int]:
+        return {index: work for index, work in enumerate(self.work) if work}
 
     def _gain(self, before: Chosen, after: Chosen) -> float:
         return self._speed(after) / self._speed(before)
@@ -50,13 +54,15 @@ class ScriptedEvaluator:
         return drop <= max_drop
 
     def compare(self, model: Chosen) -> tuple[float, float]:
-        return -self.drop(model), 0.0
+        drop = self.drop(model)
+        return -10 * math.log10(drop) if drop > 0 else math.inf, 0.0
 
 
 def make(
     monkeypatch: pytest.MonkeyPatch,
     factors: tuple[float, ...] = (1.1, 1.1, 1.1),
     drops: tuple[float, ...] = (0.0, 0.0, 0.0),
+    work: tuple[int, ...] = (0, 0, 0),
     **options: object,
 ) -> Guard:
     model = small_net()
@@ -74,6 +80,7 @@ def make(
         context=context,
         feeds={"x": samples(1)},
         factors=factors,
+        work=work,
     )
     return guard
 
@@ -101,12 +108,37 @@ def test_noise_is_no_reason_to_quantize(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_inaccurate_regions_stay_float_worst_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    verdict = make(monkeypatch, drops=(0.2, 0.008, 0.05)).choose()
+    verdict = make(monkeypatch, factors=(1.3, 1.1, 1.2), drops=(0.2, 0.008, 0.05)).choose()
     assert verdict.chosen == [1]
     assert verdict.reasons == {
-        "a": "with it top1 drops by 25.8%; 1.0% are allowed",
-        "c": "with it top1 drops by 5.8%; 1.0% are allowed",
+        "a": "with it top1 drops by 25.8%; 1.0% are allowed (the model runs at 1.30x of its speed)",
+        "c": "with it top1 drops by 5.8%; 1.0% are allowed (the model runs at 1.20x of its speed)",
     }
+
+
+def test_inaccurate_regions_have_no_speed_where_nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = make(monkeypatch, drops=(0.2, 0.0, 0.0), goal="size").choose()
+    assert verdict.reasons == {"a": "with it top1 drops by 20.0%; 1.0% are allowed"}
+
+
+@pytest.mark.parametrize(
+    ("drops", "work", "chosen"),
+    [
+        ((0.009, 0.008, 0.001), (9, 1, 1), [0, 2]),  # the one that adds most error does most work
+        ((0.009, 0.008, 0.001), (1, 9, 1), [1, 2]),
+        ((0.009, 0.008, 0.001), (9, 9, 0), [1, 2]),  # the one without work goes first, and there is room for it
+        ((0.009, 0.008, 0.003), (9, 9, 0), [1]),
+        ((0.009, 0.008, 0.001), (0, 0, 0), [1, 2]),  # nothing is known of their work
+        ((0.02, 0.03, 0.04), (1, 2, 3), []),
+    ],
+)
+def test_most_work_stays_in_integers(
+    monkeypatch: pytest.MonkeyPatch, drops: tuple[float, ...], work: tuple[int, ...], chosen: list[int]
+) -> None:
+    guard = make(monkeypatch, drops=drops, work=work, max_drop=0.0101)
+    verdict = guard.choose()
+    assert verdict.chosen == chosen
+    assert verdict.reasons.keys() == {REGIONS[index].name for index in range(3) if index not in chosen}
 
 
 def test_allowed_drop_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -305,3 +305,13 @@ def test_depthwise_weights_keep_all_bits_where_others_cannot() -> None:
         for target in (X86, X86_VNNI)
     }
     assert largest == {"ort-x86": [63, 127, 63, 63], "ort-x86-vnni": [127, 127, 127, 127]}
+
+
+def test_zero_points_are_stored_once_and_biases_have_none() -> None:
+    model = quantize(small_net(), {"x": samples()})
+    dequantizers = [node for node in model.graph.nodes if node.op == "DequantizeLinear"]
+    stored = [node for node in dequantizers if isinstance(node.inputs[0], gs.Constant)]
+    assert {len(node.inputs) for node in stored if node.inputs[0].dtype == np.int32} == {2}
+    zero_points = {id(node.inputs[2]): node.inputs[2] for node in dequantizers if len(node.inputs) > 2}.values()
+    found = [(tensor.values.dtype, tensor.values.tobytes(), tensor.shape) for tensor in zero_points]
+    assert len(found) == len(set(found)) < len(dequantizers)

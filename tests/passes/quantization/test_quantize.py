@@ -65,6 +65,24 @@ def test_unknown_method() -> None:
     assert failure.value.diagnostic.code == "P004"
 
 
+def test_int16_activations() -> None:
+    model, data = small_net(), samples()
+    expected = Session(model).run({"x": data})["y"]
+    text = "quantize<target=tflite;activations=int16;guard=false>,lint-qdq<target=tflite-int16;strict=true>"
+    result = PassManager.parse(text).run(model, data=data)
+    found = Session(model).run({"x": data})["y"]
+    assert model.opset == 21 and any("raised from 17 to 21" in str(remark.reason) for remark in result.remarks)
+    integers = [node.outputs[0].dtype for node in model.graph.nodes if node.op == "QuantizeLinear"]
+    assert set(integers) == {np.dtype(np.int16)}
+    assert 10 * np.log10(np.square(expected).sum() / np.square(found - expected).sum()) > 35
+
+
+def test_int16_activations_where_there_are_no_kernels() -> None:
+    with pytest.raises(PrunaError) as failure:
+        PassManager.parse("quantize<target=coreml;activations=int16>").run(small_net(), data=samples())
+    assert failure.value.diagnostic.code == "P004" and "Core ML" in str(failure.value)
+
+
 def test_replay_measures_nothing_and_gives_identical_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     manager = PassManager.parse("quantize,store-weights")
     first, again = small_net(), small_net()

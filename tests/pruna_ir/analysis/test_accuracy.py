@@ -66,6 +66,32 @@ def test_labels_decide_the_score() -> None:
     assert evaluator.drop(changed()) == pytest.approx((0.75 - right) / 0.75)
 
 
+CLASSIFIER = "g (float[n,3] x) => (float[n,3] y) { y = Add(x, b) }"
+
+
+def classifier(*bias: float) -> Model:
+    return model_from(CLASSIFIER, b=np.array(bias, np.float32))
+
+
+def test_the_drop_of_a_classifier_is_the_one_to_be_expected() -> None:
+    samples = np.random.default_rng(1).standard_normal((200, 3)).astype(np.float32)
+    labels = np.where(np.arange(200) % 10, samples.argmax(1), samples.argmin(1))
+    evaluator = Evaluator(bound(classifier(0, 0, 0), (samples, labels), metric="top1"), classifier(0, 0, 0))
+    moved = classifier(0.02, 0, 0)
+    assert evaluator.score(moved) == evaluator.reference_score  # nobody changed sides
+    drop = evaluator.drop(moved)
+    assert 0 < abs(drop) < 0.02
+    assert evaluator.acceptable(0.004, 0.005) and not evaluator.acceptable(0.0051, 0.005)  # a sample is 0.0056
+    assert evaluator.drop(classifier(5, 0, 0)) > 0.3
+
+
+def test_few_samples_are_counted_and_one_may_change_sides() -> None:
+    samples = np.random.default_rng(1).standard_normal((40, 3)).astype(np.float32)
+    evaluator = Evaluator(bound(classifier(0, 0, 0), (samples, samples.argmax(1)), metric="top1"), classifier(0, 0, 0))
+    assert evaluator.drop(classifier(0.02, 0, 0)) in (0.0, 0.025)
+    assert evaluator.acceptable(0.025, 0.005) and not evaluator.acceptable(0.05, 0.005)
+
+
 def test_without_labels_the_score_is_agreement_with_the_reference() -> None:
     model = small_model()
     evaluator = Evaluator(bound(model, SAMPLES), model)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+from dataclasses import replace
 from math import erf
 
 import numpy as np
 import pytest
-from litert_ops import INT8, WEIGHTS, LiteOp, build, rounded, run, spanning
+from litert_ops import WEIGHTS, LiteOp, build, rounded, run, spanning
 
 from pruna_ir.calibration.scheme import QuantParams
 from pruna_ir.targets import OpRow, Scales
-from pruna_ir.targets.tflite import TFLITE
+from pruna_ir.targets.target import Target
+from pruna_ir.targets.tflite import TFLITE, TFLITE_INT16
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ai_edge_litert") is None, reason="ai-edge-litert is not installed (extra `tflite`)"
@@ -170,15 +172,18 @@ def expected(op: LiteOp, read: list[np.ndarray]) -> np.ndarray:
     return np.asarray(op.compute(*operands, *([] if op.bias is None else [op.bias])))
 
 
-def parameters(row: OpRow, op: LiteOp, data: list[np.ndarray]) -> tuple[list[QuantParams], QuantParams]:
+def parameters(
+    row: OpRow, op: LiteOp, data: list[np.ndarray], target: Target = TFLITE
+) -> tuple[list[QuantParams], QuantParams]:
     """Scales as the row wants them: those of what is read, and that of what is written."""
-    read = [spanning(values) for values in data]
+    scheme = target.activations
+    read = [spanning(values, scheme) for values in data]
     result = expected(op, data)
     if row.scales is Scales.EQUAL:
-        read = [spanning(np.concatenate([values.reshape(-1) for values in data]))] * len(data)
+        read = [spanning(np.concatenate([values.reshape(-1) for values in data]), scheme)] * len(data)
     if row.scales is not Scales.FREE:
         return read, read[0]
-    return read, row.fixed.params(INT8) if row.fixed is not None else spanning(result)
+    return read, row.fixed.params(scheme) if row.fixed is not None else spanning(result, scheme)
 
 
 def error(
@@ -200,6 +205,23 @@ def test_row_has_an_int8_kernel(name: str, delegate: bool) -> None:
     op, row = CASES[name], TFLITE.ops[name]
     data = feeds(op)
     assert error(op, data, *parameters(row, op, data), delegate=delegate) <= 1.01
+
+
+# TANH interpolates in a table, and is up to two steps off.
+@pytest.mark.parametrize("delegate", [False, True], ids=["kernels", "xnnpack"])
+@pytest.mark.parametrize("name", TFLITE_INT16.ops)
+def test_row_has_an_int16_kernel(name: str, delegate: bool) -> None:
+    op, row = CASES[name], TFLITE_INT16.ops[name]
+    data = feeds(op)
+    assert error(op, data, *parameters(row, op, data, TFLITE_INT16), delegate=delegate) <= 2.01
+
+
+@pytest.mark.parametrize("name", [name for name in TFLITE.ops if name not in TFLITE_INT16.ops])
+def test_what_has_no_int16_row_is_refused_or_wrong(name: str) -> None:
+    op, row = CASES[name], replace(TFLITE.ops[name], fixed=None)
+    with contextlib.suppress(RuntimeError, ValueError):
+        draws = [feeds(op) for _ in range(10)]
+        assert max(error(op, data, *parameters(row, op, data, TFLITE_INT16)) for data in draws) > 10
 
 
 # Tanh takes any scale here; the specification fixes it.

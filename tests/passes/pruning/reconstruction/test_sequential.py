@@ -12,7 +12,7 @@ from pruna_ir.passes.pruning.reconstruction import observations
 from pruna_ir.passes.pruning.reconstruction.reads import Coupled, Read
 from pruna_ir.passes.pruning.reconstruction.sequential import reconstruct
 from pruna_ir.passes.pruning.reconstruction.sites import sites_in
-from pruna_ir.passes.pruning.reconstruction.survey import sensitivity, survey
+from pruna_ir.passes.pruning.reconstruction.survey import Curve, sensitivity, survey
 from pruna_ir.runtime.session import Session
 
 NODE = onnx.helper.make_node
@@ -218,5 +218,16 @@ def test_curves_rise_and_say_what_the_measurement_says() -> None:
         curve = curves[group.name]
         assert len(curve.order) == group.size - 1 and len(set(curve.order.tolist())) == group.size - 1
         assert curve.errors[0] == 0 and (np.diff(curve.errors) >= 0).all() and len(curve.errors) == group.size
-        assert 0 < effect[group.name] < 1
+        found = effect[group.name]
+        assert sorted(found) == [1, 3, 6] and 0 < found[1] < found[3] < found[6] < 1
+        measured = curve.measured(found)
+        assert [measured[k] for k in (1, 3, 6)] == pytest.approx([found[1], found[3], found[6]])
+        assert measured[0] == 0 and measured[11] / curve.errors[11] == pytest.approx(found[6] / curve.errors[6])
     assert survey(fan_out(), fan_out_groups(fan_out()), BATCHES).keys() == {"fan"}
+
+
+def test_measured_errors_without_a_measurement() -> None:
+    curve = Curve(np.array([1, 0]), np.array([0.0, 0.5, 1.0]), {})
+    np.testing.assert_array_equal(curve.measured({}), curve.errors)
+    np.testing.assert_array_equal(curve.measured({0: 3.0, 1: np.nan, 2: 0.0}), curve.errors)
+    np.testing.assert_allclose(curve.measured({1: 1.0}), [0.0, 1.0, 2.0])

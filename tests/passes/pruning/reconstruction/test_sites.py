@@ -11,6 +11,7 @@ import pytest
 from small_graphs import build, conv, small_net, weights
 
 from pruna_ir.model import Model
+from pruna_ir.passes.pruning.reconstruction import sites
 from pruna_ir.passes.pruning.reconstruction.edits import edited_model, write
 from pruna_ir.passes.pruning.reconstruction.sites import Site, Slot, site_of, sites_in
 from pruna_ir.remarks import Reason
@@ -119,6 +120,11 @@ def test_what_is_no_site() -> None:
     for reason, model in cases.items():
         found = site_of(model.graph.nodes[-1])
         assert isinstance(found, Reason) and reason in str(found)
+
+
+def test_too_wide_a_layer_is_not_solved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sites, "MOST_BYTES", 50_000)
+    assert sites_in(small_net().graph).keys() == {"c1", "y"}
 
 
 def test_a_sum_that_is_no_bias_is_left_alone() -> None:

@@ -1,0 +1,76 @@
+"""How far the outputs of a changed model are from those of the original."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnx
+
+from pruna_ir.analysis.gram import Feeds
+from pruna_ir.passes.pruning.reconstruction.walk import threads
+from pruna_ir.runtime.capture import float_tensors, with_outputs
+from pruna_ir.runtime.session import Session
+
+# Nodes that only move values about, and so put values of several meanings into one tensor.
+_MOVES = frozenset({"Concat", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
+
+
+def components(graph: onnx.GraphProto) -> list[str]:
+    """The tensors that the outputs are put together from.
+
+    A detector joins boxes, scores and classes of several scales, few large objects beside many small ones: what each of
+    them loses is to be seen.
+    """
+    writers = {name: node for node in graph.node for name in node.output if name}
+    found: dict[str, None] = {}
+    waiting = [output.name for output in graph.output]
+    while waiting:
+        name = waiting.pop(0)
+        node = writers.get(name)
+        if node is not None and node.op_type in _MOVES:
+            waiting += node.input if node.op_type == "Concat" else node.input[:1]
+        elif node is not None:
+            found[name] = None
+    return list(found)
+
+
+class Outputs:
+    """The components of a model's float outputs for some batches, and how far another model is from them."""
+
+    def __init__(self, proto: onnx.ModelProto, batches: Sequence[Feeds]) -> None:
+        self._batches = batches
+        floats = set(float_tensors(proto))
+        self._names = [name for name in components(proto.graph) if name in floats]
+        self._values = list(self._run(proto))
+        self._spread = {name: self._variation(name) or 1.0 for name in self._names}
+
+    def distance(self, proto: onnx.ModelProto) -> float:
+        """Squared error of each component over its variation about the mean, averaged over the components."""
+        total = 0.0
+        for wanted, values in zip(self._values, self._run(proto), strict=True):
+            for name in self._names:
+                gap = values[name].astype(np.float64) - wanted[name]
+                total += float(np.square(gap).sum()) / self._spread[name]
+        return total / max(len(self._names), 1)
+
+    def _variation(self, name: str) -> float:
+        """Squared distances of each channel from its mean; those of an image are along the second axis."""
+        rows = [_by_channel(one[name]) for one in self._values]
+        mean = sum(part.sum(axis=0) for part in rows) / sum(map(len, rows))
+        return float(sum(np.square(part - mean).sum() for part in rows))
+
+    def _run(self, proto: onnx.ModelProto) -> Iterator[dict[str, np.ndarray]]:
+        if not self._names:
+            yield from ({} for _ in self._batches)
+            return
+        session = Session(with_outputs(proto, self._names), threads=threads())
+        for feeds in self._batches:
+            yield session.run(feeds)
+
+
+def _by_channel(values: np.ndarray) -> np.ndarray:
+    """An output as rows of channels in float64."""
+    axis = 1 if values.ndim > 3 else -1
+    rows = np.moveaxis(np.atleast_1d(values), axis, -1)
+    return np.asarray(rows.reshape(-1, rows.shape[-1]), np.float64)

@@ -1,0 +1,69 @@
+"""What counts as an output, and how far one model is from another."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx_text import model_from
+from small_graphs import build, conv, small_net, weights
+
+from pruna_ir.passes.pruning.reconstruction.edits import edited_model
+from pruna_ir.passes.pruning.reconstruction.outputs import Outputs, components
+from pruna_ir.passes.pruning.reconstruction.sites import Slot
+from pruna_ir.runtime.session import Session
+
+NODE = onnx.helper.make_node
+BATCHES = [{"x": weights(5 + number, 4, 3, 8, 8)} for number in range(3)]
+
+
+def detector() -> onnx.ModelProto:
+    """Two heads of very different sizes and units, joined."""
+    return build(
+        [
+            conv("boxes", "x", "w1"),
+            conv("c", "x", "w2"),
+            NODE("Sigmoid", ["c"], ["scores"]),
+            NODE("Concat", ["boxes", "scores"], ["k"], axis=1),
+            NODE("Reshape", ["k", "shape"], ["r"]),
+            NODE("Transpose", ["r"], ["y"], perm=[0, 2, 1]),
+        ],
+        {"x": ["n", 3, 8, 8]},
+        ["y"],
+        {"w1": weights(0, 4, 3, 1, 1) * 100, "w2": weights(1, 1, 3, 1, 1), "shape": np.array([0, 5, 64])},
+    ).to_proto()
+
+
+def test_components() -> None:
+    assert components(detector().graph) == ["boxes", "scores"]
+    assert components(small_net().to_proto().graph) == ["y"]
+
+
+def test_components_are_measured_in_their_own_units() -> None:
+    proto = detector()
+    outputs = Outputs(proto, BATCHES)
+    assert outputs.distance(proto) == 0
+    # Both effects are of the same order, though boxes are hundreds and scores fractions.
+    zeros = {name: edited_model(proto, {Slot(name, 1): np.zeros(shape, np.float32)}) for name, shape in HEADS.items()}
+    assert 0.4 < outputs.distance(zeros["boxes"]) < 0.6 and 0.3 < outputs.distance(zeros["c"]) < 0.7
+
+
+HEADS = {"boxes": (4, 3, 1, 1), "c": (1, 3, 1, 1)}
+
+
+def test_distance_is_the_relative_squared_error() -> None:
+    model = small_net()
+    proto = model.to_proto()
+    changed = edited_model(proto, {Slot("y", 2): weights(9, 10)})
+    before = np.concatenate([Session(proto).run(feeds)["y"] for feeds in BATCHES])
+    after = np.concatenate([Session(changed).run(feeds)["y"] for feeds in BATCHES])
+    wanted = np.square(after - before).sum() / np.square(before - before.mean(axis=0)).sum()
+    assert Outputs(proto, BATCHES).distance(changed) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_constant_and_integer_outputs() -> None:
+    outputs = "int64[n,1,8,8] i, float[n,3,8,8] y"
+    proto = model_from(f"g (float[n,3,8,8] x) => ({outputs}) {{ i = ArgMax<axis=1>(x) y = Sub(x, x) }}").to_proto()
+    assert Outputs(proto, BATCHES).distance(proto) == 0
+    integers = model_from("g (float[n,3,8,8] x) => (int64[n,1,8,8] i) { i = ArgMax<axis=1>(x) }").to_proto()
+    assert Outputs(integers, BATCHES).distance(integers) == 0
