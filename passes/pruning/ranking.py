@@ -64,7 +64,10 @@ class Ranker:
             rankings |= {name: Ranking(curve.order, curve.errors, OBS) for name, curve in curves.items()}
         if self.measure:
             effects = sensitivity(self.model, groups, curves, held_out, progress=progress)
-            rankings = _scaled(rankings, effects)
+            if self.criterion == OBS:
+                for name, curve in curves.items():
+                    rankings[name] = Ranking(curve.order, curve.measured(effects[name]), OBS)
+            rankings = _scaled(rankings, {name: found[max(found)] for name, found in effects.items() if found})
         return rankings
 
     def _by_weights(self, candidates: Sequence[Candidate]) -> dict[str, Ranking]:

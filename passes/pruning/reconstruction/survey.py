@@ -116,9 +116,9 @@ def sensitivity(
     *,
     progress: Progress | None = None,
 ) -> dict[str, dict[int, float]]:
-    """How far the outputs of the model move, relative to their variance, with k units of each group alone removed, by k.
+    """How far the outputs of the model move, relative to their variance, with k units of each group removed, by k.
 
-    `batches` should not be those of the survey: least squares hide there what they do.
+    Each group is cut alone. `batches` should not be those of the survey: least squares hide there what they do.
     """
     proto = model.to_proto()
     expected = Outputs(proto, batches)

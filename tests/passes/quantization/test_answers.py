@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx_text import model_from
@@ -59,7 +61,7 @@ NETWORK = "g (float[1,16,4,4] x) => (float[1,16] y) {{ c = Conv(x, w) {rest} }}"
     ],
 )
 def test_what_has_no_weights_is_not_the_last_to_round(target: Target, rest: str, expected: list[str]) -> None:
-    weights = {"w": np.ones((16, 16, 1, 1), np.float32), "v": np.ones((16, 16), np.float32)}
+    weights: dict[str, Any] = {"w": np.ones((16, 16, 1, 1), np.float32), "v": np.ones((16, 16), np.float32)}
     used = {name: values for name, values in weights.items() if f" {name})" in f"{NETWORK}{rest}"}
     graph = model_from(NETWORK.format(rest=rest), **used).graph
     outputs = {id(tensor) for tensor in graph.outputs}
