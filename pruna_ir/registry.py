@@ -106,6 +106,9 @@ PASSES: dict[str, str] = {
     **FUSION_RULES,
 }
 
+# What `-O2` and `-O3` do after everything else. quantize-dynamic takes what would stand alone between float operators,
+# before quantize looks at the rest.
+_INTEGERS = "fuse-focus,equalize,round-weights,quantize-dynamic<apart=true>,quantize,correct-bias,store-weights"
 # Pipelines with a name. They expand to their text wherever they stand.
 PIPELINES: dict[str, str] = {
     "simplify": (
@@ -115,12 +118,9 @@ PIPELINES: dict[str, str] = {
     "O0": "",
     # fuse-focus sums in another order, and detectors that end in exponentials make more of that than -O1 allows.
     "O1": "simplify,recognize,fold-constants,fuse<skip=[fuse-focus]>,fold-constants,deduplicate,dead-code",
-    # quantize-dynamic takes what would stand alone between float operators, before quantize looks at the rest.
-    "O2": "O1,fuse-focus,round-weights,quantize-dynamic<apart=true>,quantize,correct-bias,store-weights",
+    "O2": f"O1,{_INTEGERS}",
     # To a budget, which --budget gives.
-    "O3": (
-        "O1,prune-channels,fuse-focus,round-weights,quantize-dynamic<apart=true>,quantize,correct-bias,store-weights"
-    ),
+    "O3": (f"O1,prune-channels,{_INTEGERS}"),
 }
 
 TARGETS: dict[str, str] = {

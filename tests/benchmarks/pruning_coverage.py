@@ -62,12 +62,17 @@ def factor(macs: int, model: Model, out: Path) -> str:
         outputs = session.run(random_feeds(session.inputs, seed=0))
     except PrunaError:
         return "invalid"
-    if [values.shape for values in outputs.values()] != [spec.shape for spec in model.outputs()]:
+    if not all(_fits(values.shape, spec.shape) for values, spec in zip(outputs.values(), model.outputs(), strict=True)):
         return "other outputs"
     if not all(np.isfinite(values).all() for values in outputs.values()):
         return "not finite"
     left = count_macs(Model.load(out))
     return str(left) if isinstance(left, Unmeasured) else f"{macs / left:.2f}"
+
+
+def _fits(shape: tuple[int, ...], stated: tuple[int | str | None, ...]) -> bool:
+    sizes = zip(shape, stated, strict=False)
+    return len(shape) == len(stated) and all(size == dim for size, dim in sizes if isinstance(dim, int))
 
 
 def oracle(model: Model) -> tuple[str, str]:

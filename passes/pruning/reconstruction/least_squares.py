@@ -44,11 +44,6 @@ class Normal:
         """The bias [groups, outputs] that belongs to weights."""
         return np.asarray(self.offset - (weights @ self.center[..., None])[..., 0])
 
-    def error(self, weights: np.ndarray) -> float:
-        """The mean squared error of a row's outputs, summed over them."""
-        quadratic = ((weights @ self.gram) * weights).sum()
-        return float(quadratic - 2 * (weights * self.cross).sum() + self.power.sum())
-
 
 def solve(normal: Normal, prior: np.ndarray, kept: np.ndarray, share: float = RIDGE) -> np.ndarray:
     """Weights [groups, outputs, width] of least error that are zero except in the `kept` columns (a mask).

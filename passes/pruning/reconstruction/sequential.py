@@ -44,7 +44,8 @@ def reconstruct(
 
     Each layer is solved against what the model wrote at first, the errors of other summands included, from what it
     reads now. Shapes stay, and so do weights that are no layer's: the units are still to be cut out. `removals` says
-    for each group how many units go, chosen when their readers come up, or which. Returns the units that went.
+    for each group how many units go, chosen when their readers come up, or which. Returns the units that went. Raises
+    ValueError for a number if no layer that can be solved reads the group: nothing tells which units to choose.
     """
     chosen = _chosen_before(model, groups, removals, batches, ridge, progress)
     one = _Pass(model, groups, removals, chosen, batches, ridge, rounds)
@@ -69,6 +70,8 @@ def _chosen_before(
     for group in groups:
         wanted = removals.get(group.name, 0)
         if isinstance(wanted, int):
+            if wanted and not group.solvable:
+                raise ValueError(f"which units of `{group.name}` go must be said")
             if group.name not in curves:
                 continue
             wanted = curves[group.name].order[:wanted]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from quadratics import mean_error
 
 from pruna_ir.passes.pruning.reconstruction.elimination import Problem, eliminate, problem_of
 from pruna_ir.passes.pruning.reconstruction.least_squares import Normal, solve
@@ -30,7 +31,7 @@ def objective(one: Problem, removed: list[int]) -> float:
     """What the solver makes least, the pull to the prior of all columns included."""
     weights = solve_without(one, removed)
     pull = one.normal.ridge(SHARE)
-    return one.scale * (one.normal.error(weights) + float((pull * np.square(weights - one.prior)).sum()))
+    return one.scale * (mean_error(one.normal, weights) + float((pull * np.square(weights - one.prior)).sum()))
 
 
 def solve_without(one: Problem, removed: list[int]) -> np.ndarray:

@@ -209,6 +209,19 @@ def test_layers_behind_what_cannot_be_solved_make_up_for_it() -> None:
     assert error(model, cut) < 0.5 * error(model, plain)
 
 
+def test_units_of_a_group_that_no_layer_reads_must_be_said() -> None:
+    model = fan_out()
+    with pytest.raises(ValueError, match="which units of `no layer` go"):
+        reconstruct(model, fan_out_groups(model), {"no layer": 2}, BATCHES)
+
+
+def test_a_single_batch_is_enough() -> None:
+    model = residual_net(1)
+    cut = model.clone()
+    removed = reconstruct(cut, inner_groups(model, 1), {"block 1": 4}, BATCHES[:1])
+    assert error(model, cut) < 0.7 * error(model, silenced(model, removed))
+
+
 def test_curves_rise_and_say_what_the_measurement_says() -> None:
     model = residual_net()
     groups = inner_groups(model)
