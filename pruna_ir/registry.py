@@ -120,7 +120,7 @@ PIPELINES: dict[str, str] = {
     "O1": "simplify,recognize,fold-constants,fuse<skip=[fuse-focus]>,fold-constants,deduplicate,dead-code",
     "O2": f"O1,{_INTEGERS}",
     # To a budget, which --budget gives.
-    "O3": (f"O1,prune-channels,{_INTEGERS}"),
+    "O3": f"O1,prune-channels,{_INTEGERS}",
 }
 
 TARGETS: dict[str, str] = {

@@ -133,7 +133,8 @@ def spatial(b: Builder, x: Features) -> Features:
         padded = b.op("Pad", x.name, pads, b.number(b.pick(0.0, 0.5), shapes=((),)))
         return x.named(b.op("AveragePool", padded, kernel_shape=[3, 3]))
     if kind == "Resize":
-        scales = b.constant(np.array([1, 1, 2, 2], np.float32))
+        # Not a constant that may stand for another: its numbers matter.
+        scales = b.op("Constant", value_floats=[1.0, 1.0, 2.0, 2.0])
         larger = b.op("Resize", x.name, "", scales, mode="nearest", coordinate_transformation_mode="asymmetric")
         return x.named(b.op("MaxPool", larger, kernel_shape=[2, 2], strides=[2, 2]))
     return x.named(b.op(kind, x.name, kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
