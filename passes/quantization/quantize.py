@@ -83,8 +83,9 @@ class Quantize(Pass):
             text = Reason("{} are there already, and stay", found)
             result.remarks.append(Remark(RemarkKind.MISSED, self.name, "", text, warns=surprise))
         plan = self._without_excluded(model, target, self._plan(model, target, None, result), result)
-        last = last_to_round(plan.kernels, {id(tensor) for tensor in model.graph.outputs})
-        plan = self._without(model, target, plan, dict.fromkeys((kernel.key for kernel in last), _LAST), result)
+        if target.answers_in_float:
+            last = last_to_round(plan.kernels, {id(tensor) for tensor in model.graph.outputs})
+            plan = self._without(model, target, plan, dict.fromkeys((kernel.key for kernel in last), _LAST), result)
         if not plan.kernels:
             return result
         if _needs_opset(target) > model.opset:

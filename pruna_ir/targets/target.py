@@ -123,6 +123,8 @@ class Target:
     longer than the same from simpler ones, or that it cannot run at every opset that has them: passes do not make them.
     `half_ops` are, for each 16-bit float type, the ops that the target computes in it (a type that is not there: all
     that ONNX lets have it).
+    `answers_in_float` leaves in float what has no weights and would be the last to round a model's answer; false where
+    the way back to float before it costs more than it wins.
     `channel_multiple` is the alignment that pruning keeps. `wider` names the table of the same runtime for activations
     of 16 bits, if it has kernels for them.
     """
@@ -139,6 +141,7 @@ class Target:
     stores_weights: bool = False
     slow_ops: frozenset[str] = frozenset()
     half_ops: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    answers_in_float: bool = False
     channel_multiple: int = 1
     backend: str = "onnx"
     runtime: str = ""

@@ -107,6 +107,7 @@ TFLITE = Target(
     activations=Scheme(np.dtype(np.int8), symmetric=False),
     weights=Scheme(np.dtype(np.int8), symmetric=True, axis=0, narrow=True),
     ops=_OPS,
+    answers_in_float=True,
     channel_multiple=8,
     runtime="LiteRT",
     proved_on=("2.3.0",),
