@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 
 from pruna_ir.analysis.axes import AxisAnalysis
-from pruna_ir.analysis.counting import count_parameters
-from pruna_ir.analysis.macs import count_macs
 from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.diagnostics import error
 from pruna_ir.model import Model
 from pruna_ir.passes.pruning.allocation.budgets import WORDS, Budget, pinned, widths_by_ratio, widths_within
-from pruna_ir.passes.pruning.allocation.costs import Cost
 from pruna_ir.passes.pruning.allocation.curves import Curve
 from pruna_ir.passes.pruning.allocation.latency import time_costs, timer, widths_within_time
-from pruna_ir.passes.pruning.allocation.model_costs import Costs
+from pruna_ir.passes.pruning.allocation.model_costs import COSTS, WHOLES, Costs
 from pruna_ir.passes.pruning.candidates import Candidate, Survey
 from pruna_ir.passes.pruning.cutting import Trial, cut
 from pruna_ir.passes.pruning.ranking import OBS, Ranker, Ranking
@@ -107,7 +104,7 @@ class Choice:
         return Curve.of(candidate.name, ranking.errors, candidate.widths, ranking.scale)
 
     def _budget(self, name: str, left: float, costs: Costs) -> Budget:
-        cost, whole = _COSTS[name](costs), _WHOLES[name](self.reference)
+        cost, whole = COSTS[name](costs), WHOLES[name](self.reference)
         if isinstance(cost, Unmeasured) or isinstance(whole, Unmeasured):
             missing = cost if isinstance(cost, Unmeasured) else whole
             reason = missing.reason if isinstance(missing, Unmeasured) else ""
@@ -125,23 +122,7 @@ class Choice:
         return widths_within_time(curves, table, self.goal.left[LATENCY], timer(self.reference, feeds, cut_to))
 
 
-def _bytes(model: Model) -> float:
-    return float(model.to_proto().ByteSize())
-
-
-_COSTS: dict[str, Callable[[Costs], Cost | Unmeasured]] = {
-    "macs": Costs.macs,
-    "params": Costs.parameters,
-    "bytes": Costs.bytes,
-}
-_WHOLES: dict[str, Callable[[Model], float | Unmeasured]] = {
-    "macs": count_macs,
-    "params": count_parameters,
-    "bytes": _bytes,
-}
-
-
 def share_left(name: str, model: Model, reference: Model) -> float:
     """What is left of something that the original cost; NaN if it cannot be counted."""
-    now, whole = _WHOLES[name](model), _WHOLES[name](reference)
+    now, whole = WHOLES[name](model), WHOLES[name](reference)
     return float("nan") if isinstance(now, Unmeasured) or isinstance(whole, Unmeasured) else now / max(whole, 1)

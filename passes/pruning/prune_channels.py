@@ -11,6 +11,7 @@ import numpy as np
 from pruna_ir.analysis.axes import AxisAnalysis, Options, analyze
 from pruna_ir.diagnostics import error
 from pruna_ir.model.invariants import node_name
+from pruna_ir.passes.pruning.alignment import budget_beyond, multiples
 from pruna_ir.passes.pruning.allocation.budgets import WORDS
 from pruna_ir.passes.pruning.candidates import Candidate, Limits, Survey, survey_groups
 from pruna_ir.passes.pruning.choice import LATENCY, Choice, Goal, share_left
@@ -74,7 +75,9 @@ class PruneChannels(Pass):
     )
     recover: Literal["lstsq", "none"] = option("lstsq", "how the rest makes up for it")
     measure: bool = option(True, "measure each group's effect on the outputs, if there are data")
-    round_to: int | None = option(None, "layers keep multiples of this many channels; none: the target's", low=1)
+    round_to: int | None = option(
+        None, "layers keep multiples of this many channels; none: the target's, or what the budget needs", low=1
+    )
     min_channels: int = option(1, "layers keep at least this many channels", low=1)
     include: tuple[str, ...] = option((), "only layers that these name: globs or op:TYPE; empty: all")
     exclude: tuple[str, ...] = option((), "layers that keep their channels, likewise")
@@ -122,9 +125,7 @@ class PruneChannels(Pass):
     def _cut(self, model: Model, context: Context, done: float, result: PassResult) -> bool:
         """One step: the share `done` of the way to the goal. Whether there is anything to cut."""
         analysis = analyze(model, self._options)
-        round_to = context.target.channel_multiple if self.round_to is None else self.round_to
-        limits = Limits(self.include, self.exclude, round_to, self.min_channels)
-        survey = survey_groups(model.graph, analysis, limits, self.name)
+        survey = self._survey(model, context, analysis, result)
         result.remarks += [self._stays(group.name, group.size, why) for group, why in survey.kept]
         if not survey.candidates:
             self._nothing(survey, result)
@@ -142,6 +143,23 @@ class PruneChannels(Pass):
             return False
         self._apply(model, context, choice, verdict["removed"], batches, result)
         return True
+
+    def _survey(self, model: Model, context: Context, analysis: AxisAnalysis, result: PassResult) -> Survey:
+        """The groups, rounded as the target likes it; finer where a budget cannot be kept otherwise."""
+        missed: dict[int, str] = {}
+        for round_to in multiples(self.round_to, context.target.channel_multiple):
+            limits = Limits(self.include, self.exclude, round_to, self.min_channels)
+            survey = survey_groups(model.graph, analysis, limits, self.name)
+            beyond = budget_beyond(self._left, model, context.reference, analysis, survey)
+            if not beyond:
+                break
+            missed[round_to] = beyond
+        if missed and not beyond:
+            liked, budget = next(iter(missed.items()))
+            text = "layers keep multiples of {}: with {}, which {} likes, the {} do not fit the budget"
+            reason = Reason(text, round_to, liked, context.target.name, WORDS[budget])
+            result.remarks.append(Remark(RemarkKind.ANALYSIS, self.name, "", reason))
+        return survey
 
     def _choice(
         self,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from pruna_ir.analysis.axes import AxisAnalysis, Group, key_of
 from pruna_ir.analysis.axes.labels import Labels
-from pruna_ir.analysis.macs import macs_by_node
+from pruna_ir.analysis.counting import count_parameters
+from pruna_ir.analysis.macs import count_macs, macs_by_node
 from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.model import Model
 from pruna_ir.passes.pruning.allocation.costs import Cost, Extent, Term
@@ -103,3 +104,20 @@ class Costs:
         ]
         users = Counter(id(node.inputs[index]._values) for node, index in uses)
         return ((node, index, users[id(node.inputs[index]._values)]) for node, index in uses)
+
+
+def _bytes(model: Model) -> float:
+    return float(model.to_proto().ByteSize())
+
+
+# What budgets may be of: its cost as a function of widths, and how much of it a model has.
+COSTS: dict[str, Callable[[Costs], Cost | Unmeasured]] = {
+    "macs": Costs.macs,
+    "params": Costs.parameters,
+    "bytes": Costs.bytes,
+}
+WHOLES: dict[str, Callable[[Model], float | Unmeasured]] = {
+    "macs": count_macs,
+    "params": count_parameters,
+    "bytes": _bytes,
+}

@@ -42,6 +42,11 @@ def shape_of(model: Model, node: int) -> list[int]:
     return list(convolutions[node].inputs[1].shape)
 
 
+def widths_of(model: Model) -> list[int]:
+    """The channels that each convolution writes."""
+    return [node.inputs[1].shape[0] for node in model.graph.nodes if node.op == "Conv"]
+
+
 def error_code(options: str, **more: Any) -> str:
     with pytest.raises(PrunaError) as caught:
         prune(residual_net(), options, **more)
@@ -195,6 +200,23 @@ def test_floor_is_said() -> None:
     model, original = residual_net(32, 48), residual_net(32, 48)
     prune(model, f"macs={floor + 0.001};criterion=l2;recover=none;round-to=16")
     assert count_macs(model) / count_macs(original) == pytest.approx(floor, abs=1e-3)  # type: ignore[operator]
+
+
+def test_budget_goes_before_what_the_target_likes() -> None:
+    unaligned = "criterion=l2;recover=none"
+    model = residual_net(32, 48)
+    result = prune(model, f"macs=0.1;{unaligned}", target="ort-cpu")
+    assert count_macs(model) / count_macs(residual_net(32, 48)) <= 0.1  # type: ignore[operator]
+    said = "layers keep multiples of 8: with 16, which ort-cpu likes, the multiply-accumulates do not fit the budget"
+    assert said in reasons(result, RemarkKind.ANALYSIS)
+    assert not any(width % 8 for width in widths_of(model))
+
+
+def test_target_decides_where_the_budget_lets_it() -> None:
+    model = residual_net(32, 48)
+    result = prune(model, "macs=0.6;criterion=l2;recover=none", target="ort-cpu")
+    assert not any(width % 16 for width in widths_of(model))
+    assert not [reason for reason in reasons(result, RemarkKind.ANALYSIS) if "multiples" in reason]
 
 
 def test_nothing_prunable_says_why() -> None:
