@@ -12,8 +12,9 @@ from pruna_ir.model import Model
 from pruna_ir.passes.pruning.candidates import Candidate
 from pruna_ir.passes.pruning.criteria.criteria import CRITERIA, errors_of, importance
 from pruna_ir.passes.pruning.criteria.views import Views
-from pruna_ir.passes.pruning.reconstruction.reads import coupled
-from pruna_ir.passes.pruning.reconstruction.survey import sensitivity, survey
+from pruna_ir.passes.pruning.reconstruction.effects import Effects
+from pruna_ir.passes.pruning.reconstruction.reads import Coupled, coupled
+from pruna_ir.passes.pruning.reconstruction.survey import UNITS, sensitivity, survey
 
 OBS = "obs"
 # What ranks groups that the wanted criterion says nothing of.
@@ -22,6 +23,8 @@ FALLBACK = "group-l2"
 # so that the effect of each group on the outputs is measured on a share of its own.
 SAMPLES = 640
 EFFECT_SHARE = 0.2
+# Single units, which may be thousands, are tried on so few samples that these are run about so often in all.
+UNIT_RUNS = 1 << 16
 
 Feeds = Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]
@@ -59,16 +62,25 @@ class Ranker:
             return rankings
         groups = [group for group in coupled(self.model, self.analysis) if group.name in rankings]
         fitted, held_out = _parted(self.batches)
-        curves = survey(self.model, groups, fitted, progress=progress)
+        effects = self._unit_effects(groups, fitted) if self.measure and self.criterion == OBS else None
+        curves = survey(self.model, groups, fitted, effects=effects, progress=progress)
         if self.criterion == OBS:
             rankings |= {name: Ranking(curve.order, curve.errors, OBS) for name, curve in curves.items()}
         if self.measure:
-            effects = sensitivity(self.model, groups, curves, held_out, progress=progress)
+            found = sensitivity(self.model, groups, curves, held_out, progress=progress)
             if self.criterion == OBS:
                 for name, curve in curves.items():
-                    rankings[name] = Ranking(curve.order, curve.measured(effects[name]), OBS)
-            rankings = _scaled(rankings, {name: found[max(found)] for name, found in effects.items() if found})
+                    rankings[name] = Ranking(curve.order, curve.measured(found[name]), OBS)
+            rankings = _scaled(
+                rankings, {name: by_count[max(by_count)] for name, by_count in found.items() if by_count}
+            )
         return rankings
+
+    def _unit_effects(self, groups: Sequence[Coupled], batches: Sequence[Feeds]) -> Effects:
+        """What measures single units: as many batches as their runs allow, spread evenly, and at least one."""
+        wanted = UNIT_RUNS / max(UNITS * sum(group.size for group in groups), 1)
+        step = -(-int(_ends(batches)[-1]) // max(int(wanted), 1))
+        return Effects(self.model.to_proto(), batches[:: min(step, len(batches))])
 
     def _by_weights(self, candidates: Sequence[Candidate]) -> dict[str, Ranking]:
         """Rankings by the scores of the table."""
@@ -91,10 +103,14 @@ def _parted(batches: Sequence[Feeds]) -> tuple[Sequence[Feeds], Sequence[Feeds]]
 
     A single batch is both.
     """
-    ends = np.cumsum([max((len(value) for value in feeds.values() if value.ndim), default=1) for feeds in batches])
-    used = batches[: max(1, int(np.searchsorted(ends, SAMPLES, side="right")))]
+    used = batches[: max(1, int(np.searchsorted(_ends(batches), SAMPLES, side="right")))]
     apart = max(1, round(EFFECT_SHARE * len(used)))
     return used[:-apart] or used, used[-apart:]
+
+
+def _ends(batches: Sequence[Feeds]) -> np.ndarray:
+    """How many samples there are up to the end of each batch."""
+    return np.cumsum([max((len(value) for value in feeds.values() if value.ndim), default=1) for feeds in batches])
 
 
 def _scaled(rankings: Mapping[str, Ranking], effects: Mapping[str, float]) -> dict[str, Ranking]:

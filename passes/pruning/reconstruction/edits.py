@@ -1,30 +1,41 @@
-"""New values for constants that nodes read, in a protobuf or in a model."""
+"""New values for constants that nodes read, in protobufs or in a model."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from pruna_ir.passes.pruning.reconstruction.sites import Edits
+from pruna_ir.passes.pruning.reconstruction.sites import Edits, Slot
 from pruna_ir.pipeline.rewriter import Rewriter
 
 if TYPE_CHECKING:
     from pruna_ir.model import Model
 
 
-def edited(node: onnx.NodeProto, values: dict[int, np.ndarray], constants: list[onnx.TensorProto]) -> onnx.NodeProto:
-    """A copy of the node that reads `values` at their positions, from `constants` to which they are added."""
+def slot_name(slot: Slot) -> str:
+    """The tensor that a node reads at a slot whose value has changed."""
+    return f"{slot.key}/input/{slot.position}"
+
+
+def redirected(node: onnx.NodeProto, positions: Iterable[int]) -> onnx.NodeProto:
+    """A copy of the node that reads tensors of its own, named by `slot_name`, at these positions."""
     changed = onnx.NodeProto()
     changed.CopyFrom(node)
-    for position, value in values.items():
-        name = f"{node.output[0]}/input/{position}"
+    for position in positions:
         changed.input.extend([""] * (position + 1 - len(changed.input)))
-        changed.input[position] = name
-        constants.append(onnx.numpy_helper.from_array(value, name))
+        changed.input[position] = slot_name(Slot(node.output[0], position))
     return changed
+
+
+def edited(node: onnx.NodeProto, values: dict[int, np.ndarray], constants: list[onnx.TensorProto]) -> onnx.NodeProto:
+    """A copy of the node that reads `values` at their positions, from `constants` to which they are added."""
+    for position, value in values.items():
+        constants.append(onnx.numpy_helper.from_array(value, slot_name(Slot(node.output[0], position))))
+    return redirected(node, values)
 
 
 def masked(
@@ -48,20 +59,6 @@ def by_node(edits: Edits) -> dict[str, dict[int, np.ndarray]]:
     for slot, values in edits.items():
         found.setdefault(slot.key, {})[slot.position] = values
     return found
-
-
-def edited_model(proto: onnx.ModelProto, edits: Edits) -> onnx.ModelProto:
-    """A copy of the model in which nodes read other values."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(proto)
-    constants: list[onnx.TensorProto] = []
-    wanted = by_node(edits)
-    for node in changed.graph.node:
-        values = wanted.get(node.output[0]) if node.output else None
-        if values:
-            node.CopyFrom(edited(node, values, constants))
-    changed.graph.initializer.extend(constants)
-    return changed
 
 
 def write(model: Model, edits: Edits) -> None:

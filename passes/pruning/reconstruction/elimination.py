@@ -61,22 +61,45 @@ def eliminate(
 
     `keep` says for which numbers of removed units the weights are wanted.
     """
-    states = [_State(problem, units, share) for problem in problems]
-    left = np.ones(units, bool)
-    order: list[int] = []
-    errors = [0.0]
-    weights = {0: tuple(state.weights for state in states)} if 0 in keep else {}
-    for number in range(1, count + 1):
-        costs = sum((state.costs() for state in states), np.zeros(units))
-        chosen = int(np.argmin(np.where(left, costs, np.inf)))
-        left[chosen] = False
-        order.append(chosen)
-        errors.append(errors[-1] + max(float(costs[chosen]), 0.0))
-        for state in states:
-            state.remove(chosen)
-        if number in keep:
-            weights[number] = tuple(state.weights for state in states)
-    return Elimination(np.array(order, np.int64), np.array(errors), weights)
+    return Eliminator(problems, units, share).eliminate(count, keep)
+
+
+class Eliminator:
+    """Layers from which units, 0 to `units` - 1, are removed one after another."""
+
+    def __init__(self, problems: Sequence[Problem], units: int, share: float = RIDGE) -> None:
+        self._states = [_State(problem, units, share) for problem in problems]
+        self._units = units
+
+    def costs(self) -> np.ndarray:
+        """What removing each unit now costs, summed over the problems [units]."""
+        return sum((state.costs() for state in self._states), np.zeros(self._units))
+
+    def without(self, unit: int) -> tuple[np.ndarray, ...]:
+        """The weights of each problem that make up for one more unit; it stays."""
+        return tuple(state.without(unit) for state in self._states)
+
+    def eliminate(self, count: int, keep: Collection[int] = (), worth: np.ndarray | None = None) -> Elimination:
+        """Remove `count` units; what one costs counts `worth` [units] times, if that is given."""
+        left = np.ones(self._units, bool)
+        order: list[int] = []
+        errors = [0.0]
+        weights = {0: self._weights} if 0 in keep else {}
+        for number in range(1, count + 1):
+            costs = self.costs() * (1.0 if worth is None else worth)
+            chosen = int(np.argmin(np.where(left, costs, np.inf)))
+            left[chosen] = False
+            order.append(chosen)
+            errors.append(errors[-1] + max(float(costs[chosen]), 0.0))
+            for state in self._states:
+                state.remove(chosen)
+            if number in keep:
+                weights[number] = self._weights
+        return Elimination(np.array(order, np.int64), np.array(errors), weights)
+
+    @property
+    def _weights(self) -> tuple[np.ndarray, ...]:
+        return tuple(state.weights for state in self._states)
 
 
 class _State:
@@ -109,17 +132,25 @@ class _State:
             costs[units] = ((weights @ blocks) * weights).sum(axis=(0, 2, 3))
         return costs * self._scale
 
+    def without(self, unit: int) -> np.ndarray:
+        """The weights that make up for a unit: a new array."""
+        columns = self._columns[unit]
+        weights = self.weights - self.weights[..., columns] @ self._step(columns).transpose(0, 2, 1)
+        weights[..., columns] = 0.0
+        return np.asarray(weights)
+
     def remove(self, unit: int) -> None:
         """Take a unit out, and let the other weights make up for it."""
         columns = self._columns[unit]
         self._left[unit] = False
         if not columns.size:
             return
-        beside = self._inverse[:, :, columns]
-        step = beside @ np.linalg.inv(beside[:, columns])
-        # A new array: those of earlier steps may have been kept.
-        self.weights = self.weights - self.weights[..., columns] @ step.transpose(0, 2, 1)
-        self._inverse = self._inverse - step @ beside.transpose(0, 2, 1)
-        self.weights[..., columns] = 0.0
+        self.weights = self.without(unit)
+        self._inverse = self._inverse - self._step(columns) @ self._inverse[:, columns]
         # A removed column stays out of every later update.
         self._inverse[:, columns, :] = self._inverse[:, :, columns] = 0.0
+
+    def _step(self, columns: np.ndarray) -> np.ndarray:
+        """How far the weights move for each removed weight [groups, width, columns]."""
+        beside = self._inverse[:, :, columns]
+        return np.asarray(beside @ np.linalg.inv(beside[:, columns]))

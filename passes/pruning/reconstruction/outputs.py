@@ -1,8 +1,8 @@
-"""How far the outputs of a changed model are from those of the original."""
+"""The outputs of a model, and how far those of a changed one are from them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -36,37 +36,38 @@ def components(graph: onnx.GraphProto) -> list[str]:
 
 
 class Outputs:
-    """The components of a model's float outputs for some batches, and how far another model is from them."""
+    """The components of a model's float outputs for some batches, and how far other values are from them."""
 
     def __init__(self, proto: onnx.ModelProto, batches: Sequence[Feeds]) -> None:
-        self._batches = batches
         floats = set(float_tensors(proto))
-        self._names = [name for name in components(proto.graph) if name in floats]
-        self._values = list(self._run(proto))
-        self._spread = {name: self._variation(name) or 1.0 for name in self._names}
+        self.names = [name for name in components(proto.graph) if name in floats]
+        self.values = list(captured(proto, batches, self.names))
+        self._spread = {name: self._variation(name) or 1.0 for name in self.names}
 
-    def distance(self, proto: onnx.ModelProto) -> float:
-        """Squared error of each component over its variation about the mean, averaged over the components."""
+    def distance(self, runs: Iterable[Feeds]) -> float:
+        """Squared error of each component over its variation about the mean, averaged over the components.
+
+        `runs` has values for each batch; components that are missing there are as they were.
+        """
         total = 0.0
-        for wanted, values in zip(self._values, self._run(proto), strict=True):
-            for name in self._names:
+        for wanted, values in zip(self.values, runs, strict=True):
+            for name in wanted.keys() & values.keys():
                 gap = values[name].astype(np.float64) - wanted[name]
                 total += float(np.square(gap).sum()) / self._spread[name]
-        return total / max(len(self._names), 1)
+        return total / max(len(self.names), 1)
 
     def _variation(self, name: str) -> float:
         """Squared distances of each channel from its mean; those of an image are along the second axis."""
-        rows = [_by_channel(one[name]) for one in self._values]
+        rows = [_by_channel(one[name]) for one in self.values]
         mean = sum(part.sum(axis=0) for part in rows) / sum(map(len, rows))
         return float(sum(np.square(part - mean).sum() for part in rows))
 
-    def _run(self, proto: onnx.ModelProto) -> Iterator[dict[str, np.ndarray]]:
-        if not self._names:
-            yield from ({} for _ in self._batches)
-            return
-        session = Session(with_outputs(proto, self._names), threads=threads())
-        for feeds in self._batches:
-            yield session.run(feeds)
+
+def captured(proto: onnx.ModelProto, batches: Iterable[Feeds], names: Sequence[str]) -> Iterator[Feeds]:
+    """Tensors of a model for each batch; the session is there as long as they are gone through."""
+    session = Session(with_outputs(proto, names), threads=threads()) if names else None
+    for feeds in batches:
+        yield session.run(feeds) if session is not None else {}
 
 
 def _by_channel(values: np.ndarray) -> np.ndarray:

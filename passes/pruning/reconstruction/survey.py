@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pruna_ir.analysis.gram import Feeds, rounds
-from pruna_ir.passes.pruning.reconstruction.edits import edited_model
-from pruna_ir.passes.pruning.reconstruction.elimination import eliminate, problem_of
+from pruna_ir.passes.pruning.reconstruction.effects import Effect, Effects
+from pruna_ir.passes.pruning.reconstruction.elimination import Eliminator, problem_of
 from pruna_ir.passes.pruning.reconstruction.least_squares import RIDGE
 from pruna_ir.passes.pruning.reconstruction.observations import most_rows
-from pruna_ir.passes.pruning.reconstruction.outputs import Outputs
 from pruna_ir.passes.pruning.reconstruction.reading import Reading
 from pruna_ir.passes.pruning.reconstruction.reads import Coupled
 from pruna_ir.passes.pruning.reconstruction.sites import Edits, Site, Slot
@@ -26,6 +25,10 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 # Shares of a group whose removal is tried alone: what least squares cannot hide grows faster than their error.
 TRIED = (0.125, 0.25, 0.5)
+# Single units are tried that cost least to remove, this share of them.
+UNITS = 0.5
+# How far a unit's measured effect is believed: at 0 its cost counts alone, at 1 the effect, which has noise.
+TRUST = 0.7
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,14 @@ def survey(
     batches: Sequence[Feeds],
     *,
     ridge: float = RIDGE,
+    effects: Effects | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Curve]:
-    """The curve of every group whose readers are all layers that can be solved, each group alone in the whole model."""
+    """The curve of every group whose readers are all layers that can be solved, each group alone in the whole model.
+
+    With `effects`, what a unit costs is weighed by what its removal alone does to the outputs: the layers behind do not
+    know which of their errors matter.
+    """
     curves: dict[str, Curve] = {}
     known = {group.name: group for group in groups if group.solvable}
     layers = {name: [read.site.layer for read in group.reads if read.site] for name, group in known.items()}
@@ -71,7 +79,7 @@ def survey(
         for name in names:
             if progress is not None:
                 progress("measuring what groups can lose", len(curves), len(known))
-            curves[name] = _curve(known[name], readings, ridge)
+            curves[name] = _curve(known[name], readings, ridge, effects)
     return curves
 
 
@@ -94,18 +102,41 @@ def _readings(model: Model, sites: Sequence[Site], batches: Sequence[Feeds]) -> 
     return {site.key: sources[site.layer.tensor, site.layer.rows, site.bias_slot is None] for site in sites}
 
 
-def _curve(group: Coupled, readings: Mapping[str, Reading], ridge: float) -> Curve:
-    pairs = [(read, read.site) for read in group.reads if read.site is not None]
-    problems = [problem_of(readings[site.key].unchanged(site), site.matrix, read.columns) for read, site in pairs]
+def _curve(group: Coupled, readings: Mapping[str, Reading], ridge: float, effects: Effects | None) -> Curve:
+    sites = [read.site for read in group.reads if read.site is not None]
+    columns = [read.columns for read in group.reads if read.site is not None]
+    problems = [
+        problem_of(readings[site.key].unchanged(site), site.matrix, held)
+        for site, held in zip(sites, columns, strict=True)
+    ]
+
+    def edits(solution: Sequence[np.ndarray]) -> Edits:
+        found: dict[Slot, np.ndarray] = {}
+        for site, problem, weights in zip(sites, problems, solution, strict=True):
+            found |= site.edits(weights, problem.normal.bias(weights))
+        return found
+
     wanted = {max(int(share * group.size), 1) for share in TRIED} if group.size > 1 else set()
-    found = eliminate(problems, group.size, group.size - 1, ridge, wanted)
-    trials: dict[int, Edits] = {}
-    for removed, kept in found.weights.items():
-        edits: dict[Slot, np.ndarray] = {}
-        for (_, site), problem, weights in zip(pairs, problems, kept, strict=True):
-            edits |= site.edits(weights, problem.normal.bias(weights))
-        trials[removed] = edits
-    return Curve(found.order, found.errors, trials)
+    eliminator = Eliminator(problems, group.size, ridge)
+    worth = None if effects is None else _worth(eliminator, edits, effects)
+    found = eliminator.eliminate(group.size - 1, wanted, worth)
+    return Curve(found.order, found.errors, {k: edits(solution) for k, solution in found.weights.items()})
+
+
+def _worth(eliminator: Eliminator, edits: Callable[[Sequence[np.ndarray]], Edits], effects: Effects) -> np.ndarray:
+    """What the outputs lose for what removing each unit costs; the usual where that was not tried."""
+    costs = eliminator.costs()
+    tried = [int(unit) for unit in np.argsort(costs)[: round(UNITS * len(costs))] if costs[unit] > 0]
+    if not tried:
+        return np.ones(len(costs))
+    effect = Effect(effects, edits(eliminator.without(tried[0])))
+    ratios = np.array([effect.of(edits(eliminator.without(unit))) / costs[unit] for unit in tried])
+    usual = float(np.median(ratios))
+    if not (np.isfinite(ratios).all() and usual > 0):
+        return np.ones(len(costs))
+    worth = np.full(len(costs), usual)
+    worth[tried] = usual ** (1 - TRUST) * ratios**TRUST
+    return worth
 
 
 def sensitivity(
@@ -120,13 +151,13 @@ def sensitivity(
 
     Each group is cut alone. `batches` should not be those of the survey: least squares hide there what they do.
     """
-    proto = model.to_proto()
-    expected = Outputs(proto, batches)
+    effects = Effects(model.to_proto(), batches)
     found: dict[str, dict[int, float]] = {}
     for group in groups:
         if group.name in curves:
             if progress is not None:
                 progress("measuring each group's effect", len(found), len(curves))
             trials = curves[group.name].trials
-            found[group.name] = {k: expected.distance(edited_model(proto, edits)) for k, edits in trials.items()}
+            effect = Effect(effects, next(iter(trials.values()))) if trials else None
+            found[group.name] = {k: effect.of(edits) for k, edits in trials.items()} if effect is not None else {}
     return found

@@ -11,8 +11,9 @@ import onnx
 
 from pruna_ir.analysis.gram import Feeds
 from pruna_ir.passes.pruning.reconstruction.edits import by_node, edited, masked
-from pruna_ir.passes.pruning.reconstruction.schedule import Schedule, reads
+from pruna_ir.passes.pruning.reconstruction.schedule import Schedule
 from pruna_ir.passes.pruning.reconstruction.sites import Edits, Slot
+from pruna_ir.passes.pruning.reconstruction.submodels import submodel
 from pruna_ir.runtime.session import Session
 
 # Values between two stages beyond this many bytes are kept in a file.
@@ -70,20 +71,13 @@ class Walk:
 
     def _model(self, nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> onnx.ModelProto:
         """Some nodes as a model, with the constants that they read."""
-        graph = onnx.GraphProto(name="stage")
         constants: list[onnx.TensorProto] = []
+        changed: list[onnx.NodeProto] = []
         for node in nodes:
             key = node.output[0] if node.output else ""
             node = edited(node, self._edits[key], constants) if key in self._edits else node
-            graph.node.extend(masked(node, self._masks[key], constants) if key in self._masks else [node])
-        graph.initializer.extend(constants)
-        names = dict.fromkeys(name for node in graph.node for name in reads(node))
-        graph.initializer.extend(self._constants[name] for name in names if name in self._constants)
-        graph.input.extend(_value_info(name, self._live[0][name]) for name in names if name in self._live[0])
-        graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-        model = onnx.ModelProto(ir_version=self._proto.ir_version, graph=graph)
-        model.opset_import.extend(self._proto.opset_import)
-        return model
+            changed += masked(node, self._masks[key], constants) if key in self._masks else [node]
+        return submodel(self._proto, changed, self._live[0], outputs, constants)
 
 
 class _Live(dict[str, np.ndarray]):
@@ -115,8 +109,3 @@ class _Live(dict[str, np.ndarray]):
 def threads() -> int:
     """Threads for ONNX Runtime."""
     return min(2, os.cpu_count() or 1)
-
-
-def _value_info(name: str, value: np.ndarray) -> onnx.ValueInfoProto:
-    kind = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
-    return onnx.helper.make_tensor_value_info(name, kind, [None] * value.ndim)

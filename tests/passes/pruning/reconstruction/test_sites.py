@@ -12,7 +12,7 @@ from small_graphs import build, conv, small_net, weights
 
 from pruna_ir.model import Model
 from pruna_ir.passes.pruning.reconstruction import sites
-from pruna_ir.passes.pruning.reconstruction.edits import edited_model, write
+from pruna_ir.passes.pruning.reconstruction.edits import write
 from pruna_ir.passes.pruning.reconstruction.sites import Site, Slot, site_of, sites_in
 from pruna_ir.remarks import Reason
 from pruna_ir.runtime.capture import with_outputs
@@ -74,15 +74,12 @@ def test_rows_of_inputs_and_outputs_belong_together(model: Model, most: int) -> 
 
 @pytest.mark.parametrize("model", LAYERS.values(), ids=LAYERS)
 def test_edits_set_weights_and_bias(model: Model) -> None:
-    """The same values give the same model; other values what they say, in the model and in a protobuf."""
+    """The same values give the same model; other values what they say."""
     site, feeds = only_site(model), feed(model)
     before = Session(model).run(feeds)["y"]
     room = site.bias_slot is not None
     edits = site.edits(site.matrix * 2, site.bias * 2 + room)
     wanted = before * 2 + room
-    np.testing.assert_allclose(
-        Session(edited_model(model.to_proto(), edits)).run(feeds)["y"], wanted, rtol=1e-4, atol=1e-5
-    )
     changed = model.clone()
     write(changed, edits)
     np.testing.assert_allclose(Session(changed).run(feeds)["y"], wanted, rtol=1e-4, atol=1e-5)
