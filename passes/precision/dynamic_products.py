@@ -111,7 +111,7 @@ class _Writer:
         if id(tensor) not in self.quantized:
             name = tensor.name
             outputs = (
-                self.rewriter.variable(f"{name}_quantized", _UINT8, tensor.shape),
+                self.rewriter.variable(f"{name}_q", _UINT8, tensor.shape),
                 self.rewriter.variable(f"{name}_scale", FLOAT, []),
                 self.rewriter.variable(f"{name}_zero_point", _UINT8, []),
             )

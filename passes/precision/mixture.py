@@ -18,7 +18,7 @@ from pruna_ir.passes.precision.budget import Way
 from pruna_ir.passes.precision.convert_fp16 import ConvertFp16
 from pruna_ir.passes.precision.groups import FLOAT32, INT8, Group
 from pruna_ir.passes.quantization.quantize import Quantize
-from pruna_ir.runtime.latency import compare
+from pruna_ir.runtime.latency import compare, thread_clock
 from pruna_ir.runtime.session import Session
 from pruna_ir.targets.host import host_kind
 
@@ -112,7 +112,8 @@ class Mixture:
         """The time of a model over the reference's, in one thread; 1 where it cannot be measured."""
         if not self.measures_time:
             return 1.0
-        return self.base_time / compare(self._base, Session(model), self._feeds, seconds=_SECONDS).speedup
+        timed = compare(self._base, Session(model), self._feeds, seconds=_SECONDS, clock=thread_clock())
+        return self.base_time / timed.speedup
 
     def bytes(self, model: Model) -> float:
         """The bytes of a model over the reference's."""
@@ -137,7 +138,7 @@ class Mixture:
         if not self.measures_time:
             return 1.0
         reference = Session(self.context.reference)
-        return 1 / compare(reference, self._base, self._feeds, seconds=_SECONDS).speedup
+        return 1 / compare(reference, self._base, self._feeds, seconds=_SECONDS, clock=thread_clock()).speedup
 
     @cached_property
     def _base(self) -> Session:

@@ -18,7 +18,7 @@ from pruna_ir.pipeline.options import option
 from pruna_ir.pipeline.pass_base import Effect, Pass, PassResult
 from pruna_ir.pipeline.selection import check_patterns, select
 from pruna_ir.remarks import Reason, RemarkKind
-from pruna_ir.runtime.latency import compare
+from pruna_ir.runtime.latency import compare, thread_clock
 from pruna_ir.runtime.session import Session
 from pruna_ir.targets.host import host_kind
 
@@ -59,6 +59,10 @@ class QuantizeDynamic(Pass):
         """Rewrite the products of `model`."""
         check_patterns(model.graph.nodes, self.exclude, self.name)
         result = PassResult()
+        if not context.target.integer_ops:
+            text = "{} does not know the operators that quantize what they read"
+            result.remarks.append(self.remark(RemarkKind.MISSED, "", text, context.target.name))
+            return result
         products = dynamic_products(model.graph, self._uses(model, context.target, result), context.target.weights)
         if products and self.guard and context.data is not None:
             products = self._accurate(model, products, context, result)
@@ -127,7 +131,7 @@ class QuantizeDynamic(Pass):
         if not _timed(context):
             return 1.0
         feeds = next(iter(context.require_data(self.name).require("calibration").head(1).batches(1))).feeds
-        return compare(Session(model), Session(candidate), feeds, seconds=_SECONDS).speedup
+        return compare(Session(model), Session(candidate), feeds, seconds=_SECONDS, clock=thread_clock()).speedup
 
 
 def _timed(context: Context) -> bool:

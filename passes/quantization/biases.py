@@ -66,10 +66,10 @@ class Bias:
             self._read(rewriter.constant(name, self.values), rewriter)
             return
         scale = rewriter.constant(f"{name}_scale", self.step.astype(_FLOAT))
-        result = rewriter.variable(f"{name}_dequantized", _FLOAT, [self.channels])
-        inputs = [rewriter.constant(f"{name}_quantized", self.values), scale]
+        result = rewriter.variable(f"{name}_dq", _FLOAT, [self.channels])
+        inputs = [rewriter.constant(f"{name}_q", self.values), scale]
         attributes = {"axis": 0} if self.step.ndim else {}
-        node = gs.Node(DEQUANTIZE, names.fresh(f"{name}_{DEQUANTIZE}"), attributes, inputs, [result])
+        node = gs.Node(DEQUANTIZE, names.fresh(f"{name}_DQ"), attributes, inputs, [result])
         rewriter.insert(node, self.reader)
         self._read(result, rewriter)
 

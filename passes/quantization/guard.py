@@ -12,7 +12,7 @@ from pruna_ir.analysis.damage import unless_refused
 from pruna_ir.analysis.macs import macs_by_node
 from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.passes.quantization.regions import Region
-from pruna_ir.runtime.latency import compare
+from pruna_ir.runtime.latency import compare, thread_clock
 from pruna_ir.runtime.session import Session
 from pruna_ir.targets.host import host_kind
 
@@ -27,8 +27,10 @@ Chosen = frozenset[int]
 NOTHING: Chosen = frozenset()
 # Regions must win this fraction of the latency to change sides: less is noise.
 NOTICEABLE = 0.01
-# Seconds of timing a comparison, and rounds of visits to every kind of region at most.
+# Seconds of timing a comparison, and those of another where the first was closer to a draw than this; rounds of visits
+# to every kind of region at most.
 GUARD_SECONDS = 0.3
+CLOSE, CLOSE_SECONDS = 0.05, 1.0
 ROUNDS = 2
 # A model is not scored to the end once its drop is this much above what is allowed.
 HOPELESS = 0.1
@@ -91,7 +93,11 @@ class Guard:
     def _measured_gain(self, before: Chosen, after: Chosen) -> float:
         if before not in self._sessions:
             self._sessions = {before: self._session(before)}
-        return compare(self._sessions[before], self._session(after), self.feeds, seconds=GUARD_SECONDS).speedup
+        one, other = self._sessions[before], self._session(after)
+        found = compare(one, other, self.feeds, seconds=GUARD_SECONDS, clock=thread_clock()).speedup
+        if abs(found - 1) > CLOSE:
+            return found
+        return compare(one, other, self.feeds, seconds=CLOSE_SECONDS, clock=thread_clock()).speedup
 
     def _session(self, chosen: Chosen) -> Session:
         return Session(self.build(chosen) if chosen else self.baseline)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir.analysis.qdq import DEQUANTIZE, QUANTIZE
 from pruna_ir.calibration.scheme import QuantParams, Range, Scheme
 from pruna_ir.passes.quantization.kernel import Kernel, weight_axis, weight_bits
 from pruna_ir.passes.quantization.node_names import NodeNames
@@ -18,6 +19,8 @@ from pruna_ir.targets import Target
 
 _INT32_MAX = 2**31 - 1
 _FLOAT = np.dtype(np.float32)
+# What stands for the operators in the names of nodes: of a small model the names are a tenth of the file.
+_SHORT = {QUANTIZE: "Q", DEQUANTIZE: "DQ"}
 
 
 _Place = tuple[gs.Node, int]
@@ -118,11 +121,11 @@ class _Inserter:
         """`tensor` -> QuantizeLinear -> DequantizeLinear, before a node (None: at the end of the graph)."""
         name = tensor.name
         scale, zero_point = self._params_constants(name, params)
-        quantized = self.rewriter.variable(f"{name}_quantized", self.target.activations.dtype, tensor.shape)
-        result = self.rewriter.variable(f"{name}_dequantized", _FLOAT, tensor.shape)
+        quantized = self.rewriter.variable(f"{name}_q", self.target.activations.dtype, tensor.shape)
+        result = self.rewriter.variable(f"{name}_dq", _FLOAT, tensor.shape)
         for node in (
-            self._node("QuantizeLinear", name, [tensor, scale, zero_point], quantized),
-            self._node("DequantizeLinear", name, [quantized, scale, zero_point], result),
+            self._node(QUANTIZE, name, [tensor, scale, zero_point], quantized),
+            self._node(DEQUANTIZE, name, [quantized, scale, zero_point], result),
         ):
             if before is None:
                 self.last.append(node)
@@ -138,26 +141,28 @@ class _Inserter:
         if key in self.constants:
             return self.constants[key]
         name = tensor.name
-        stored = self.rewriter.constant(f"{name}_quantized", scheme.quantize(values, params))
-        result = self.rewriter.variable(f"{name}_dequantized", _FLOAT, values.shape)
+        stored = self.rewriter.constant(f"{name}_q", scheme.quantize(values, params))
+        result = self.rewriter.variable(f"{name}_dq", _FLOAT, values.shape)
         scale, zero_point = self._params_constants(name, params)
         # A zero point that is left out is zero. Runtimes look for those of weights, but not of biases.
         inputs = [stored, scale] if scheme.dtype == np.int32 else [stored, scale, zero_point]
-        self.rewriter.insert(self._node("DequantizeLinear", result.name, inputs, result, params.axis), before)
+        self.rewriter.insert(self._node(DEQUANTIZE, name, inputs, result, params.axis), before)
         self.constants[key] = result
         return result
 
     def _node(self, op: str, like: str, inputs: list[gs.Tensor], output: gs.Tensor, axis: int | None = None) -> gs.Node:
         attributes = {} if axis is None else {"axis": axis}
-        return gs.Node(op, self.node_names.fresh(f"{like}_{op}"), attributes, inputs, [output])
+        return gs.Node(op, self.node_names.fresh(f"{like}_{_SHORT[op]}"), attributes, inputs, [output])
 
     def _params_constants(self, name: str, params: QuantParams) -> list[gs.Tensor]:
-        """Scale and zero point as constants. Zero points are alike: the same array is stored once."""
-        values = params.zero_point
-        key = ("zero point", values.dtype, values.shape, values.tobytes())
+        """Scale and zero point as constants. Many are alike: the same array is stored once."""
+        return [self._once(f"{name}_scale", params.scale), self._once("zero_point", params.zero_point)]
+
+    def _once(self, name: str, values: np.ndarray) -> gs.Tensor:
+        key = (values.dtype, values.shape, values.tobytes())
         if key not in self.constants:
-            self.constants[key] = self.rewriter.constant("zero_point", values)
-        return [self.rewriter.constant(f"{name}_scale", params.scale), self.constants[key]]
+            self.constants[key] = self.rewriter.constant(name, values)
+        return self.constants[key]
 
     def _weights(self, kernel: Kernel, activation: QuantParams) -> None:
         weight, row, node = kernel.weight, kernel.row, kernel.node

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir.analysis.qdq import DEQUANTIZE, QUANTIZE, params_of
 from pruna_ir.calibration.record import Record
 from pruna_ir.passes.quantization.kernel import Kernel
 from pruna_ir.remarks import Reason
@@ -18,11 +19,13 @@ from pruna_ir.remarks import Reason
 AS_GOOD_AS_INFINITE = 1e30
 
 
-def obstacle(kernel: Kernel, nodes: Collection[int]) -> Reason | None:
-    """Why the kernel cannot be, or None. `nodes` are the ids of the nodes of its graph."""
-    for check in (_types, _attributes, _constant_inputs, _weight, _widths, _bias, _constants, _quantized_already):
+def obstacle(kernel: Kernel, nodes: Collection[int], dtype: np.dtype) -> Reason | None:
+    """Why the kernel cannot be, or None. `nodes` are the ids of the nodes of its graph, `dtype` is its activations'."""
+    for check in (_types, unfit_attributes, unfit_constants, _weight, _widths, _bias, _constants):
         if (reason := check(kernel)) is not None:
             return reason
+    if (reason := _quantized_already(kernel, dtype)) is not None:
+        return reason
     for tensor in kernel.outputs:
         if any(id(reader) not in nodes for reader in tensor.outputs):
             return Reason("a sub-graph reads `{}`", tensor.name)
@@ -37,7 +40,8 @@ def _types(kernel: Kernel) -> Reason | None:
     return Reason("the integer kernel does not write `{}`", further[0]) if further else None
 
 
-def _attributes(kernel: Kernel) -> Reason | None:
+def unfit_attributes(kernel: Kernel) -> Reason | None:
+    """Which attribute has a value that the integer kernel does not take, or None."""
     for attribute, wanted in kernel.row.requires.items():
         found = kernel.node.attrs.get(attribute, wanted)
         if any(value != wanted for value in (found if isinstance(found, list) else [found])):
@@ -48,7 +52,8 @@ def _attributes(kernel: Kernel) -> Reason | None:
     return None
 
 
-def _constant_inputs(kernel: Kernel) -> Reason | None:
+def unfit_constants(kernel: Kernel) -> Reason | None:
+    """Which constant input has another value than the integer kernel insists on, or None."""
     for index, wanted in kernel.row.constants.items():
         tensor = kernel.node.inputs[index] if index < len(kernel.node.inputs) else None
         if tensor is None or tensor.is_empty():
@@ -110,14 +115,24 @@ def _constants(kernel: Kernel) -> Reason | None:
     return None
 
 
-def _quantized_already(kernel: Kernel) -> Reason | None:
-    for _, tensor in kernel.activations():
-        if any(writer.op == "DequantizeLinear" for writer in tensor.inputs):
-            return Reason("`{}` is quantized already", tensor.name)
-    for tensor in kernel.outputs:
-        if any(reader.op == "QuantizeLinear" for reader in tensor.outputs):
-            return Reason("`{}` is quantized already", tensor.name)
+def _quantized_already(kernel: Kernel, dtype: np.dtype) -> Reason | None:
+    """Whether it runs in integers, or stands beside such as its own would round again."""
+    activations = [tensor for _, tensor in kernel.activations() if not isinstance(tensor, gs.Constant)]
+    read = {tensor.name: _integers(node) for tensor in activations for node in tensor.inputs if node.op == DEQUANTIZE}
+    outputs = kernel.outputs
+    written = {tensor.name: _integers(node) for tensor in outputs for node in tensor.outputs if node.op == QUANTIZE}
+    for name, found in (*read.items(), *written.items()):
+        if found is None or found.itemsize >= dtype.itemsize:
+            return Reason("`{}` is quantized already", name)
+    if kernel.weight is None and len(read) == len(activations) and len(written) == len(outputs):
+        return Reason("it runs in {} already", next(iter(written.values())))
     return None
+
+
+def _integers(node: gs.Node) -> np.dtype | None:
+    """The integers of a Q or DQ node, if its scale and zero point are constants."""
+    params = params_of(node)
+    return None if params is None else params.zero_point.dtype
 
 
 def unfit_for(kernel: Kernel, records: Mapping[str, Record]) -> Reason | None:

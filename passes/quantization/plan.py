@@ -63,7 +63,7 @@ def make_plan(graph: gs.Graph, target: Target, allowed: Collection[str] | None =
             kernel.ends = _ended_input(kernel, written, outputs)
         if allowed is not None and kernel.key not in allowed:
             continue
-        reason = obstacle(kernel, nodes) or _lonely(kernel, written)
+        reason = obstacle(kernel, nodes, target.activations.dtype) or _lonely(kernel, written)
         if reason is not None:
             plan.refused.append((node, reason))
             continue

@@ -167,14 +167,21 @@ class Quantize(Pass):
         return statistics
 
     def _collect(self, model: Model, names: list[str], context: Context) -> Statistics:
+        known = Statistics({})
+        if context.calibrated is not None:
+            known = context.calibrated.matching(fingerprints(model.to_proto()))
+        missing = [name for name in names if name not in known.records]
+        if known.records and not missing:
+            return known
         calibration = context.require_data(self.name).require("calibration").head(self.samples)
-        return collect(
+        fresh = collect(
             model,
             (batch.feeds for batch in calibration.batches(1)),
-            names,
+            missing,
             threads=min(2, os.cpu_count() or 1),
             progress=lambda done: context.progress("calibrating", done, calibration.size or 0),
         )
+        return fresh.beside(known)
 
     def _ranges(self, model: Model, plan: Plan, target: Target, statistics: Statistics) -> dict[str, Range]:
         outputs = {id(tensor) for tensor in model.graph.outputs}

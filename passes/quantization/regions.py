@@ -32,12 +32,15 @@ def split(plan: Plan) -> list[Region]:
     Two kernels are in one region if they share a tensor and write the same spatial size. What an integer kernel wins
     depends on the size (measured: `docs/quantization.md`), so a boundary between sizes is where it can pay to stop.
     Kernels at the end, whose rounded results only float ops read, are regions of their own, one for each size:
-    detection heads lose most there.
+    detection heads lose most there. So is each kernel with weights that reads an input of the model: of a few channels
+    integer kernels make little, and the model's input need not be rounded.
     """
     group: dict[int, int] = {index: index for index in range(len(plan.kernels))}
     touching: dict[tuple[int, bool, _Size], int] = {}
     for index, kernel in enumerate(plan.kernels):
         size, ends = _spatial(kernel.output), _ends(kernel, plan)
+        if _begins(kernel):
+            continue
         for tensor in [0] if ends else _shared(kernel):
             _join(group, index, touching.setdefault((tensor, ends, size), index))
     return [_region(kernels, plan) for kernels in _members(plan, group)]
@@ -67,9 +70,16 @@ def _members(plan: Plan, group: dict[int, int]) -> list[list[Kernel]]:
 
 def _region(kernels: list[Kernel], plan: Plan) -> Region:
     size = "x".join(str(dim) for dim in _spatial(kernels[0].output)) or "flat"
-    place = "outputs" if _ends(kernels[0], plan) else "from"
+    place = "input of" if _begins(kernels[0]) else "outputs" if _ends(kernels[0], plan) else "from"
     kind = " ".join(sorted(f"{kernel.node.op}{_known(kernel.output.shape)}" for kernel in kernels))
     return Region(f"{size} {place} `{kernels[0].key}`", tuple(kernel.key for kernel in kernels), f"{place} {kind}")
+
+
+def _begins(kernel: Kernel) -> bool:
+    """Whether a kernel with weights reads an input of the model."""
+    return kernel.weight is not None and any(
+        not read.inputs and not _is_constant(read) for _, read in kernel.activations()
+    )
 
 
 def _ends(kernel: Kernel, plan: Plan) -> bool:

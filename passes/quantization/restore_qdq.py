@@ -132,9 +132,9 @@ class _Restorer:
         return self._dequantized(node, bias, (scale, zero_point), 0 if step.ndim else None)
 
     def _dequantized(self, before: gs.Node, tensor: gs.Tensor, params: _Params, axis: int | None = None) -> gs.Tensor:
-        result = self.rewriter.variable(f"{tensor.name}_dequantized", _FLOAT, tensor.shape)
+        result = self.rewriter.variable(f"{tensor.name}_dq", _FLOAT, tensor.shape)
         attributes = {} if axis is None else {"axis": axis}
-        name = self.names.fresh(f"{result.name}_{DEQUANTIZE}")
+        name = self.names.fresh(f"{tensor.name}_DQ")
         self.rewriter.insert(gs.Node(DEQUANTIZE, name, attributes, [tensor, *params], [result]), before)
         return result
 
@@ -151,6 +151,6 @@ class _Restorer:
             return
         computed = self.rewriter.variable(f"{written.name}_float", _FLOAT, written.shape)
         new.outputs.append(computed)
-        quantize = gs.Node(QUANTIZE, self.names.fresh(f"{written.name}_{QUANTIZE}"), {}, [computed, *params], [written])
+        quantize = gs.Node(QUANTIZE, self.names.fresh(f"{written.name}_Q"), {}, [computed, *params], [written])
         self.rewriter.insert(quantize, node)
         self.params[id(written)] = params

@@ -61,11 +61,19 @@ class Statistics(Mapping[str, Record]):
         Tensors that the model no longer has are left out, and those that it computes differently are `refused`.
         Raises S001 if no record holds at all: the statistics belong to another model.
         """
-        kept = {name: record for name, record in self.items() if fingerprints.get(name) == record.fingerprint}
+        kept = self.matching(fingerprints).records
         if self.records and not kept:
             raise error("S001", "the statistics belong to another model: no tensor was computed as it is here")
         refused = frozenset(name for name in self if name in fingerprints and name not in kept)
         return Statistics(kept, self.samples, refused)
+
+    def matching(self, fingerprints: Mapping[str, str]) -> Statistics:
+        """The records of tensors that a model with these fingerprints computes in the same way."""
+        return Statistics({k: v for k, v in self.items() if fingerprints.get(k) == v.fingerprint}, self.samples)
+
+    def beside(self, other: Statistics) -> Statistics:
+        """These and those that only `other` has, of the same samples."""
+        return Statistics(dict(sorted({**other.records, **self.records}.items())), max(self.samples, other.samples))
 
     def require(self, tensors: Iterable[str]) -> None:
         """Raise S001 with the list of the `tensors` that these statistics do not hold for, if there are any."""

@@ -29,6 +29,7 @@ from pruna_ir.model import Model
 from pruna_ir.passes.quantization.lint.runtime import integer_share
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.remarks import RemarkKind
+from pruna_ir.runtime.runner import Runner
 from pruna_ir.runtime.session import Session
 
 SHARED = Path(os.environ.get("PRUNA_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
@@ -114,7 +115,7 @@ class Ours:
                 self.left_float.append(("products", str(remark.reason)))
 
 
-def score(session: Session, data: BoundDataset, reference: Session) -> float:
+def score(session: Runner, data: BoundDataset, reference: Runner) -> float:
     """The metric on the test split, or the SQNR against the float model where there is none."""
     metric = data.metric()
     if metric is not None:

@@ -47,6 +47,14 @@ def _computed_scale(view: QdqView) -> Findings:
                 yield node, Reason("its scale or zero point is not a constant, or not of integers")
 
 
+def _scale_value(view: QdqView) -> Findings:
+    for op in (QUANTIZE, DEQUANTIZE):
+        for node in view.nodes(op):
+            found = params_of(node)
+            if found is not None and not (np.isfinite(found.scale) & (found.scale > 0)).all():
+                yield node, Reason("its scale is {:g}, and must be a positive number", found.scale.min())
+
+
 def _unpaired(view: QdqView) -> Findings:
     for node in view.nodes(QUANTIZE):
         others = [reader for reader in node.outputs[0].outputs if reader.op != DEQUANTIZE]
@@ -68,7 +76,7 @@ def _pair(view: QdqView) -> Findings:
 
 
 def _activation_dtype(view: QdqView) -> Findings:
-    accepted = {view.target.activations.dtype.name, *view.target.accepts}
+    accepted = {*(dtype.name for dtype in view.tables), *view.target.accepts}
     for node in view.nodes(QUANTIZE):
         found = params_of(node)
         if found is not None and found.zero_point.dtype.name not in accepted:
@@ -85,7 +93,7 @@ def _weight_dtype(view: QdqView) -> Findings:
 def _activation_zero_point(view: QdqView) -> Findings:
     for node in view.nodes(QUANTIZE):
         found = params_of(node)
-        if view.target.activations.symmetric and found is not None and found.zero_point.any():
+        if view.scheme(node).symmetric and found is not None and found.zero_point.any():
             yield node, Reason("its zero point is {}, and must be 0", found.zero_point.reshape(-1)[0])
 
 
@@ -179,13 +187,20 @@ def _equal_scales(view: QdqView) -> Findings:
             yield kernel.node, Reason("what it reads and writes has different scales or zero points")
 
 
+def _one_type(view: QdqView) -> Findings:
+    for kernel in view.quantized:
+        types = {p.zero_point.dtype.name for p in (*kernel.input_params, *kernel.output_params) if p is not None}
+        if len(types) > 1 and len(view.tables) > 1:
+            yield kernel.node, Reason("it reads and writes {}: a kernel has one type", " and ".join(sorted(types)))
+
+
 def _fixed_scale(view: QdqView) -> Findings:
     for kernel in view.quantized:
         if kernel.row.fixed is None:
             continue
-        fixed = kernel.row.fixed
+        fixed, scheme = kernel.row.fixed, view.table(kernel.node).activations
         for found in kernel.output_params:
-            if found is not None and not equal(fixed.params(view.target.activations), found):
+            if found is not None and not equal(fixed.params(scheme), found):
                 reason = "its output has scale {:.6g} and zero point {}, and must have {:.6g} and {}"
                 yield kernel.node, Reason(reason, found.scale, found.zero_point, fixed.scale, fixed.zero_point)
 
@@ -230,6 +245,7 @@ def _no_kernel(view: QdqView) -> Findings:
 RULES: tuple[LintRule, ...] = (
     LintRule("integer-op", _integer_op),
     LintRule("computed-scale", _computed_scale),
+    LintRule("scale-value", _scale_value),
     LintRule("unpaired", _unpaired),
     LintRule("pair-mismatch", _pair),
     LintRule("activation-dtype", _activation_dtype),
@@ -246,6 +262,7 @@ RULES: tuple[LintRule, ...] = (
     LintRule("float-output", _float_output),
     LintRule("equal-scales", _equal_scales),
     LintRule("fixed-scale", _fixed_scale),
+    LintRule("one-type", _one_type),
     LintRule("useless-pair", _useless_pair, advice=True),
     LintRule("narrow", _narrow, advice=True),
     LintRule("in-float", _in_float, advice=True),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir import registry
 from pruna_ir.analysis.qdq import DEQUANTIZE, QUANTIZE, Stored, params_of, stored, writer_of
-from pruna_ir.calibration.scheme import QuantParams
+from pruna_ir.calibration.scheme import QuantParams, Scheme
 from pruna_ir.passes.quantization.kernel import Kernel, kernel_of, row_of, weight_axis
 from pruna_ir.targets import OpRow, Output, Target
 
@@ -77,10 +79,16 @@ class LintedKernel:
 
 
 class QdqView:
-    """The Q/DQ of a graph for the rules to look at; sub-graphs are not looked into."""
+    """The Q/DQ of a graph for the rules to look at; sub-graphs are not looked into.
+
+    `tables` are the target's by the type of activations: where its runtime has kernels for wider ones too, a graph may
+    hold both.
+    """
 
     def __init__(self, graph: gs.Graph, target: Target) -> None:
         self.graph, self.target = graph, target
+        tables = [target, *([cast("Target", registry.target(target.wider))] if target.wider else [])]
+        self.tables = {table.activations.dtype: table for table in tables}
         self.own = {id(node) for node in graph.nodes}
         self.outputs = {id(tensor) for tensor in graph.outputs}
         self.inputs = {id(tensor) for tensor in graph.inputs}
@@ -88,7 +96,7 @@ class QdqView:
     @cached_property
     def kernels(self) -> list[LintedKernel]:
         """All nodes that the target has a row for and that compute with real numbers."""
-        found = ((node, row_of(node, self.target)) for node in self.graph.nodes)
+        found = ((node, row_of(node, self.table(node))) for node in self.graph.nodes)
         return [self._look(node, row) for node, row in found if row is not None and node.outputs and _is_real(node)]
 
     @property
@@ -115,6 +123,19 @@ class QdqView:
         """The ids of those that kernels read activations from."""
         return {id(dq) for kernel in self.kernels for _, dq in kernel.activations if dq is not None}
 
+    def table(self, node: gs.Node) -> Target:
+        """The table for a node, by the integers that it reads."""
+        read = (_dequantizer(tensor) for tensor in node.inputs)
+        params = (params_of(one) for one in read if one is not None and not isinstance(one.inputs[0], gs.Constant))
+        known = (self.tables.get(found.zero_point.dtype) for found in params if found is not None)
+        return next((table for table in known if table is not None), self.target)
+
+    def scheme(self, quantize: gs.Node) -> Scheme:
+        """The scheme of activations with the type that a QuantizeLinear writes, or the target's own."""
+        found = params_of(quantize)
+        table = self.target if found is None else self.tables.get(found.zero_point.dtype, self.target)
+        return table.activations
+
     def _look(self, node: gs.Node, row: OpRow) -> LintedKernel:
         kernel = kernel_of(node, row, self.outputs, self.own)
         if row.ends_kernel:
@@ -140,7 +161,7 @@ class QdqView:
         """The position of an input that a kernel with a stored weight writes for this node alone."""
         for index, tensor in enumerate(node.inputs):
             writer = writer_of(tensor)
-            row = row_of(writer, self.target) if writer is not None else None
+            row = row_of(writer, self.table(writer)) if writer is not None else None
             if writer is None or row is None or row.weight is None or len(tensor.outputs) != 1:
                 continue
             if id(tensor) not in self.outputs and stored(writer.inputs[row.weight]) is not None:

@@ -34,8 +34,9 @@ def test_every_node_is_in_one_group() -> None:
 
 
 def test_regions_and_the_rest() -> None:
-    assert groups() == [["c1", "c2", "a"], ["p"], ["f", "g"], ["r1", "k"]]
+    assert groups() == [["c1"], ["c2", "a"], ["p"], ["f", "g"], ["r1", "k"]]
     assert [(part.quantizable, part.weighted) for part in found([])] == [
+        (True, True),
         (True, True),
         (True, False),
         (True, True),

@@ -142,6 +142,14 @@ def test_products_apart_from_convolutions(apart: bool, expected: int) -> None:
     assert ops(after).count("MatMulInteger") == expected
 
 
+@pytest.mark.parametrize("target", ["tflite", "coreml", "tensorrt", "portable"])
+def test_targets_without_these_operators(target: str) -> None:
+    model = matmul()
+    result = PassManager.parse("quantize-dynamic").run(model, target=target)
+    assert ops(model) == ops(matmul()) and not result.changed
+    assert missed(result) == [f"{target} does not know the operators that quantize what they read"]
+
+
 def test_zero_input() -> None:
     after, _ = check_pass(DYNAMIC, matmul())
     assert not Session(after).run({"x": np.zeros((1, 5, 64), np.float32)})["y"].any()

@@ -126,7 +126,7 @@ def judged(monkeypatch: pytest.MonkeyPatch, sqnr: dict[int, float], drop: dict[i
     run(plain, QUANTIZE)
 
     def corrected(model: Model) -> int:
-        return sum("_bias_quantized" in name for name in model.graph.tensors())
+        return sum("_bias_q" in name for name in model.graph.tensors())
 
     monkeypatch.setattr(accuracy.Evaluator, "compare", lambda self, model: (sqnr[corrected(model)], 0.0))
     monkeypatch.setattr(accuracy.Evaluator, "drop", lambda self, model: drop[corrected(model)])

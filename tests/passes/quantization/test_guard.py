@@ -212,4 +212,4 @@ def test_real_measurements_agree_with_the_model_that_is_built() -> None:
 
     result = Quantize().run(model.clone(), Context(model, _BY_HOST[host_kind()], data))
     named = [str(remark.reason) for remark in result.remarks if str(remark.reason).startswith("region")]
-    assert len(named) == 3
+    assert len(named) == 4

@@ -85,6 +85,8 @@ BROKEN = [
         (("   q = Q", "   sc = Abs (s)\n   q = Q"), ("QuantizeLinear (x, s, z)", "QuantizeLinear (x, sc, z)")),
         node="q",
     ),
+    Broken("scale-value", (("ws = {0.01, 0.02}", "ws = {0.01, 0}"),), "wd"),
+    Broken("scale-value", (("float s = {0.1}", "float s = {-0.1}"),), "q", "tensorrt", clean=FOR_TENSORRT),
     Broken(
         "unpaired",
         (("   c = Conv", "   n = Reshape (q, n0)\n   c = Conv"), ("float t", "int64[1] n0 = {-1}, float t")),
@@ -131,6 +133,7 @@ BROKEN = [
     ),
     Broken("fixed-scale", (("f = {0.00390625}", "f = {0.004}"),), "oc", text=OPS),
     Broken("fixed-scale", (("h = {-128}", "h = {-127}"),), "oc", text=OPS),
+    Broken("one-type", (("int8 u = {-4}", "int16 u = {0}"),)),
 ]
 ADVICE = [
     Broken(
@@ -292,6 +295,6 @@ def test_weights_of_depthwise_convolutions_may_use_all_bits_without_vnni() -> No
         {"w": weights(0, 3, 1, 3, 3), "v": weights(1, 4, 3, 1, 1)},
     )
     PassManager.parse("quantize<target=ort-x86;guard=false>").run(model, data=samples())
-    largest = {name: int(np.abs(model.graph.tensors()[f"{name}_quantized"].values).max()) for name in "wv"}
+    largest = {name: int(np.abs(model.graph.tensors()[f"{name}_q"].values).max()) for name in "wv"}
     assert largest == {"w": 127, "v": 63}
     lint(model, "ort-x86", ";strict=true")

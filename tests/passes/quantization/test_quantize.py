@@ -77,6 +77,27 @@ def test_int16_activations() -> None:
     assert 10 * np.log10(np.square(expected).sum() / np.square(found - expected).sum()) > 35
 
 
+def test_int16_beside_int8() -> None:
+    """What a first pass leaves in float a second one takes with wider activations; what is in integers stays."""
+    model, float_model = small_net(), small_net()
+    first = "quantize<target=tflite;exclude=[c2];guard=false>"
+    PassManager.parse(first).run(model, data=samples())
+    kernels = sum(node.op == "QuantizeLinear" for node in model.graph.nodes)
+    narrow = Session(model, optimize=False).run({"x": samples()})["y"]
+    text = "quantize<target=tflite;activations=int16;guard=false>,lint-qdq<target=tflite;strict=true>"
+    result = PassManager.parse(text).run(model, data=samples())
+    assert result.stages[0].counts == {"integer kernels": 1}
+    written = [node.inputs[2].values.dtype for node in model.graph.nodes if node.op == "QuantizeLinear"]
+    assert (written.count(np.int8), written.count(np.int16)) == (kernels, 2)
+    (conv2,) = (node for node in model.graph.nodes if node.name == "c2")
+    pair = conv2.inputs[0].inputs[0], conv2.inputs[0].inputs[0].inputs[0].inputs[0]
+    assert [node.op for node in pair] == ["DequantizeLinear", "QuantizeLinear"]
+    assert pair[1].inputs[0].inputs[0].op == "DequantizeLinear"  # of 8 bits: requantized, not rounded anew
+    wanted = Session(float_model).run({"x": samples()})["y"]
+    wide = Session(model, optimize=False).run({"x": samples()})["y"]
+    assert np.square(wide - wanted).mean() < 1.5 * np.square(narrow - wanted).mean() < 0.001 * np.square(wanted).mean()
+
+
 def test_int16_activations_where_there_are_no_kernels() -> None:
     with pytest.raises(PrunaError) as failure:
         PassManager.parse("quantize<target=coreml;activations=int16>").run(small_net(), data=samples())

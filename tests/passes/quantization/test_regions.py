@@ -16,7 +16,8 @@ node = onnx.helper.make_node
 def test_one_region_a_spatial_size() -> None:
     regions = split(make_plan(small_net().graph, X86_VNNI))
     assert [(region.name, region.kernels) for region in regions] == [
-        ("8x8 from `c1`", ("c1", "c2", "a")),
+        ("8x8 input of `c1`", ("c1",)),
+        ("8x8 from `c2`", ("c2", "a")),
         ("1x1 from `p`", ("p",)),
         ("flat from `f`", ("f", "y")),
     ]
@@ -42,6 +43,28 @@ def test_unconnected_kernels_of_one_size_are_apart_but_those_at_the_end() -> Non
     assert [region.kernels for region in regions] == [("c",), ("c2", "e"), ("d", "d2")]
 
 
+def test_kernels_that_read_the_models_input_are_apart() -> None:
+    model = build(
+        [
+            conv("a", "x", "w"),
+            conv("b", "x", "w"),
+            node("Add", ["a", "b"], ["s"]),
+            conv("c", "s", "w2"),
+            conv("y", "c", "w2"),
+        ],
+        {"x": [1, 3, 8, 8]},
+        ["y"],
+        {"w": weights(0, 4, 3, 1, 1), "w2": weights(1, 4, 4, 1, 1)},
+    )
+    regions = split(make_plan(model.graph, X86_VNNI))
+    assert [(region.name, region.kernels) for region in regions] == [
+        ("8x8 input of `a`", ("a",)),
+        ("8x8 input of `b`", ("b",)),
+        ("8x8 from `s`", ("s", "c")),
+        ("8x8 outputs `y`", ("y",)),
+    ]
+
+
 def test_kernels_that_only_float_ops_read_are_apart() -> None:
     model = build(
         [conv("c", "x", "w"), conv("head1", "c", "w2"), conv("head2", "c", "w2"), node("Exp", ["head1"], ["h1"])],
@@ -50,14 +73,15 @@ def test_kernels_that_only_float_ops_read_are_apart() -> None:
         {"w": weights(0, 4, 3, 1, 1), "w2": weights(1, 4, 4, 1, 1)},
     )
     regions = split(make_plan(model.graph, X86_VNNI))
-    assert [region.name for region in regions] == ["8x8 from `c`", "8x8 outputs `head1`"]
+    assert [region.name for region in regions] == ["8x8 input of `c`", "8x8 outputs `head1`"]
     assert regions[1].kernels == ("head1", "head2")
 
 
 def test_repeated_blocks_are_of_one_kind() -> None:
     model = build(
         [
-            conv("a", "x", "w"),
+            node("Tanh", ["x"], ["s"]),
+            conv("a", "s", "w"),
             node("Tanh", ["a"], ["t"]),
             conv("b", "t", "w"),
             node("Tanh", ["b"], ["u"]),

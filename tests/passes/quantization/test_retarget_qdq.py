@@ -115,7 +115,7 @@ def test_refused_where_it_would_round_again() -> None:
         with_weights("1, 128, 200, 255", 128), weights=replace(SIGNED.weights, axis=None)
     )
     symmetric = Scheme(np.dtype(np.int8), symmetric=True)
-    assert "`x_QuantizeLinear`: its zero point would be" in refusal(quantized("ort-x86-vnni"), activations=symmetric)
+    assert "`x_Q`: its zero point would be" in refusal(quantized("ort-x86-vnni"), activations=symmetric)
 
 
 def test_refused_where_the_interface_would_change() -> None:

@@ -68,7 +68,7 @@ def test_a_constant_of_one_value_is_held(value: float) -> None:
 def test_a_joined_constant_has_the_scale_too() -> None:
     model = joined(node("Max", ["c", "k"], ["j"]), k=np.array([-5.0], np.float32))
     found = scales(model, TFLITE)
-    stored = next(n for n in model.graph.nodes if n.op == "DequantizeLinear" and n.inputs[0].name == "k_quantized")
+    stored = next(n for n in model.graph.nodes if n.op == "DequantizeLinear" and n.inputs[0].name == "k_q")
     assert (float(stored.inputs[1].values), int(stored.inputs[2].values)) == found["c"]
     assert float(stored.inputs[1].values) * 255 >= 5
 
@@ -84,7 +84,7 @@ def test_fixed_scale_is_rescaled_where_others_are_joined_to_it() -> None:
     sigmoid = node("Sigmoid", ["c"], ["s"])
     found = scales(joined(sigmoid, node("Concat", ["s", "d"], ["j"], axis=1)), TFLITE)
     assert found["s"] == (1 / 256, -128)
-    assert found["s_dequantized"] == found["d"] == found["j_float"]
+    assert found["s_dq"] == found["d"] == found["j_float"]
 
 
 def test_fixed_scale_moves_on() -> None:
@@ -95,7 +95,7 @@ def test_fixed_scale_moves_on() -> None:
 def test_two_fixed_scales_are_joined_in_a_third() -> None:
     model = joined(node("Sigmoid", ["c"], ["s"]), node("Tanh", ["d"], ["t"]), node("Concat", ["s", "t"], ["j"], axis=1))
     found = scales(model, TFLITE)
-    assert found["s_dequantized"] == found["t_dequantized"] == found["j_float"]
+    assert found["s_dq"] == found["t_dq"] == found["j_float"]
     assert found["j_float"][0] == pytest.approx((255 / 256 + 1) / 255)
 
 

@@ -18,11 +18,11 @@ def quantized(model: Model, text: str = ALL) -> list[tuple[str, str, str]]:
 
 def test_every_kernel_has_its_float_tensor() -> None:
     assert quantized(small_net()) == [
-        ("r1", "r1_dequantized", "r1"),
-        ("c2", "c2_dequantized", "c2"),
-        ("k", "k_dequantized", "k"),
-        ("p", "p_dequantized", "p"),
-        ("f", "f_dequantized", "f"),
+        ("r1", "r1_dq", "r1"),
+        ("c2", "c2_dq", "c2"),
+        ("k", "k_dq", "k"),
+        ("p", "p_dq", "p"),
+        ("f", "f_dq", "f"),
         ("y", "y", "y"),
     ]
 
