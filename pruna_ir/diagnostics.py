@@ -72,6 +72,9 @@ CODES: dict[str, Code] = {
     "E001": Code("No back end has this name.", USAGE),
     "E002": Code("The written file does not agree with the model."),
     "E003": Code("The back end's files do not run on this machine, so they cannot be measured here."),
+    "E004": Code("The back end cannot write an operator of the model, or not in this form."),
+    "E005": Code("The model has a shape that is not fixed, which the back end cannot write."),
+    "E006": Code("The file would be larger than its format can hold."),
     # I: ourselves
     "I001": Code("pruna-ir failed in a way that it did not foresee: a bug, which we ask you to report."),
     # X: packages

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from pruna_ir.data import BoundDataset
     from pruna_ir.model import Model
+    from pruna_ir.remarks import Remark
+    from pruna_ir.runtime.runner import Runner
     from pruna_ir.runtime.session import Session
 
 Feeds = dict[str, "np.ndarray"]
@@ -47,41 +49,69 @@ class Check:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a back end wrote: `bytes` is on disk, with every file that belongs to it; `sha256` is of those files."""
+    """What a back end wrote: `bytes` is on disk, with every file that belongs to it; `sha256` is of those files.
+
+    `remarks` say what it could not write as the model has it.
+    """
 
     path: Path
     backend: str
     bytes: int
     sha256: str
     checks: tuple[Check, ...]
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
 class Backend(ABC):
     """Base of all back ends; a subclass is a frozen dataclass whose fields (made with `option`) are its options.
 
-    `suffix` is that of its files, and `target` the table that models for it are optimized for by default.
+    `suffix` is that of its files, `target` the table that models for it are optimized for by default, `runtime` what
+    its files are run and timed in.
     """
 
     name: ClassVar[str]
     suffix: ClassVar[str]
     target: ClassVar[str]
+    runtime: ClassVar[str] = "ONNX Runtime"
+
+    def require_packages(self) -> None:
+        """Raise X001 if a package that it needs is not installed: asked before any work."""
+        return
+
+    def for_data(self, data: BoundDataset) -> Backend:
+        """Itself, with what it writes into its files about the data, such as their normalisation."""
+        return self
 
     def legalize(self, model: Model) -> Model:
         """What this back end can write: `model` as it is, or a changed copy."""
         return model
 
     @abstractmethod
-    def emit(self, model: Model, path: Path) -> None:
-        """Write the model to `path`, and what belongs to it beside it; raises a diagnostic if it cannot be written."""
+    def emit(self, model: Model, path: Path) -> Sequence[Remark] | None:
+        """Write the model to `path`, and what belongs to it beside it, and say what is not as the model has it.
+
+        Raises a diagnostic if it cannot be written.
+        """
 
     @abstractmethod
     def check(self, emitted: Emitted, samples: Sequence[Feeds]) -> tuple[Check, ...]:
         """Compare the written file with the model, on `samples` (which may be none); E002 if they do not agree."""
 
-    def session(self, path: Path, threads: int = 1) -> Session:
+    def session(self, path: Path, threads: int = 1) -> Runner:
         """The written file, ready to run and be timed; E003 if its runtime does not run on this machine."""
         raise error("E003", f"`{self.name}` files do not run on this machine", place=path.name)
+
+    def original(self, model: Model) -> Runner | None:
+        """The model as it was brought, in `runtime`, to be timed next to a written file; None: it runs there as it is.
+
+        Raises a diagnostic if it cannot be written in its present form.
+        """
+        return None
+
+    def wrote(self, path: Path) -> bool:
+        """Whether a folder is one that this back end has written, which a run may replace."""
+        return False
 
     def __str__(self) -> str:
         return str(Element(self.name, tuple(print_options(self))))
@@ -98,7 +128,7 @@ class Emitted:
     model: Model
     path: Path
     _reference: Session | None = None
-    _sessions: dict[int, Session] = field(default_factory=dict)
+    _sessions: dict[int, Runner] = field(default_factory=dict)
 
     @property
     def reference(self) -> Session:
@@ -109,7 +139,7 @@ class Emitted:
             self._reference = Session(self.model, optimize=False)
         return self._reference
 
-    def session(self, threads: int = 1) -> Session:
+    def session(self, threads: int = 1) -> Runner:
         """The file, as `Backend.session` opens it."""
         if threads not in self._sessions:
             self._sessions[threads] = self.backend.session(self.path, threads)
@@ -136,6 +166,7 @@ def staged(
     `reference` is a session of `model` without graph optimizations, if there is one. Raises C003 if the place cannot be
     written, E002 if the file does not agree with the model.
     """
+    refuse_folder(path, backend)
     legal = backend.legalize(model)
     try:
         scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=".pruna-"))
@@ -143,11 +174,12 @@ def staged(
         raise unwritable(path, failure) from None
     try:
         written = scratch / path.name
-        backend.emit(legal, written)
+        remarks = tuple(backend.emit(legal, written) or ())
         emitted = Emitted(backend, legal, written, reference if legal is model else None)
         checks = backend.check(emitted, samples)
         files = sorted(part for part in scratch.rglob("*") if part.is_file())
-        yield Staged(emitted, Artifact(path, backend.name, bytes_on_disk(written), _sha256(files, scratch), checks))
+        size, sha256 = bytes_on_disk(written), _sha256(files, scratch)
+        yield Staged(emitted, Artifact(path, backend.name, size, sha256, checks, remarks))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -165,6 +197,7 @@ class Staged:
         try:
             for part in self.emitted.path.parent.iterdir():
                 place = path.parent / part.name
+                refuse_folder(place, self.emitted.backend)
                 if place.is_dir():
                     shutil.rmtree(place)
                 os.replace(part, place)
@@ -186,7 +219,9 @@ def emit(model: Model, backend: str | Backend, path: str | Path, *, data: Any = 
     chosen = backend if isinstance(backend, Backend) else _only(parse_backends(backend, "emit"), str(backend))
     if model.source is not None:
         refuse_same_file(path, [model.source])
+    chosen.require_packages()
     bound = bind(data, model)
+    chosen = chosen if bound is None else chosen.for_data(bound)
     reference = Session(model, optimize=False)
     with staged(model, chosen, path, first_samples(reference, bound), reference) as result:
         return result.publish()
@@ -217,6 +252,13 @@ def refuse_same_file(path: Path, sources: Sequence[Path]) -> None:
         if path.exists() and source.exists() and path.samefile(source):
             help_text = "name another file: the input is never overwritten"
             raise error("C002", f"the output is the input `{source}`", place=path, help=help_text)
+
+
+def refuse_folder(path: Path, backend: Backend | None = None) -> None:
+    """Raise C003 if `path` is a folder, but for one that the back end has written, which it may replace."""
+    if path.is_dir() and (backend is None or not backend.wrote(path)):
+        whose = f" that `{backend.name}` did not write" if backend is not None else ""
+        raise error("C003", f"cannot write: this is a folder{whose}", place=path, help="name a file in it")
 
 
 def _only(backends: Sequence[Backend], text: str) -> Backend:

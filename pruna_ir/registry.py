@@ -72,6 +72,20 @@ RECOGNITION_RULES: dict[str, str] = {
     "recognize-attention": "pruna_ir.passes.recognition.recognize_attention:RecognizeAttention",
 }
 
+# Rules that write operators out for back ends that lack them, in this order; each is also a pass of its own.
+DECOMPOSITION_RULES: dict[str, str] = {
+    "restore-dynamic": "pruna_ir.passes.decomposition.restore_dynamic:RestoreDynamic",
+    "unroll-recurrent": "pruna_ir.passes.decomposition.unroll_recurrent:UnrollRecurrent",
+    "write-out-einsum": "pruna_ir.passes.decomposition.write_out_einsum:WriteOutEinsum",
+    "write-out-grid-sample": "pruna_ir.passes.decomposition.write_out_grid_sample:WriteOutGridSample",
+    "write-out-integer-products": (
+        "pruna_ir.passes.decomposition.write_out_integer_products:WriteOutIntegerProducts"
+    ),
+    "write-out-quantization": "pruna_ir.passes.decomposition.write_out_quantization:WriteOutQuantization",
+    "write-out-lp-pool": "pruna_ir.passes.decomposition.write_out_lp_pool:WriteOutLpPool",
+    "split-pooling": "pruna_ir.passes.decomposition.split_pooling:SplitPooling",
+}
+
 PASSES: dict[str, str] = {
     "raise-opset": "pruna_ir.passes.simplify.raise_opset:RaiseOpset",
     "onnxsim": "pruna_ir.passes.simplify.onnxsim:Onnxsim",
@@ -90,7 +104,9 @@ PASSES: dict[str, str] = {
     "equalize": "pruna_ir.passes.quantization.equalization.equalize:Equalize",
     "absorb-bias": "pruna_ir.passes.quantization.equalization.absorb_bias:AbsorbBias",
     "smooth": "pruna_ir.passes.quantization.equalization.smooth:Smooth",
+    "pool-means": "pruna_ir.passes.quantization.pool_means:PoolMeans",
     "quantize": "pruna_ir.passes.quantization.quantize:Quantize",
+    "import-calibration": "pruna_ir.passes.quantization.import_calibration:ImportCalibration",
     "tune-ranges": "pruna_ir.passes.quantization.tune_ranges:TuneRanges",
     "correct-bias": "pruna_ir.passes.quantization.correct_bias:CorrectBias",
     "restore-qdq": "pruna_ir.passes.quantization.restore_qdq:RestoreQdq",
@@ -103,12 +119,15 @@ PASSES: dict[str, str] = {
     "quantize-dynamic": "pruna_ir.passes.precision.quantize_dynamic:QuantizeDynamic",
     "quantize-weights": "pruna_ir.passes.precision.quantize_weights:QuantizeWeights",
     **RECOGNITION_RULES,
+    **DECOMPOSITION_RULES,
     **FUSION_RULES,
 }
 
 # What `-O2` and `-O3` do after everything else. quantize-dynamic takes what would stand alone between float operators,
 # before quantize looks at the rest.
-_INTEGERS = "fuse-focus,equalize,round-weights,quantize-dynamic<apart=true>,quantize,correct-bias,store-weights"
+_INTEGERS = (
+    "fuse-focus,pool-means,equalize,round-weights,quantize-dynamic<apart=true>,quantize,correct-bias,store-weights"
+)
 # Pipelines with a name. They expand to their text wherever they stand.
 PIPELINES: dict[str, str] = {
     "simplify": (
@@ -136,7 +155,10 @@ TARGETS: dict[str, str] = {
 }
 
 BACKENDS: dict[str, str] = {
+    "coreml": "pruna_ir.backends.coreml.backend:CoremlBackend",
     "onnx": "pruna_ir.backends.onnxruntime.backend:OnnxBackend",
+    "tflite": "pruna_ir.backends.tflite.backend:TfliteBackend",
+    "tensorrt": "pruna_ir.backends.tensorrt.backend:TensorrtBackend",
 }
 
 

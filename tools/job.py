@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pruna_ir.analysis.counting import external_files
@@ -33,6 +33,14 @@ class Job:
         """What every run of the passes is given."""
         options = self.plan.options
         return {"data": self.data, "target": self.plan.target, "max_drop": options.max_drop, "goal": options.goal}
+
+    def by_target(self) -> list[Job]:
+        """A job for each target of the plan, with a model of its own."""
+        plans = self.plan.by_target()
+        return [
+            replace(self, plan=plan, model=self.model if index == 0 else self.original.clone())
+            for index, plan in enumerate(plans)
+        ]
 
     def original_session(self, threads: int = 1) -> Session:
         """The model as it was brought, in ONNX Runtime: the very file, unless it is text. Opened once."""

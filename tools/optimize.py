@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from pruna_ir.instruments.verify import verify
 from pruna_ir.pipeline.context import Steps
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.report.measure import Counts
+from pruna_ir.report.summary import to_json
 from pruna_ir.tools.job import Job, load_job
 from pruna_ir.tools.options import STDOUT
 from pruna_ir.tools.result import Written, make_summary, show, warn_of_losses
@@ -64,7 +65,7 @@ def _print_plan(job: Job) -> None:
     plan = job.plan
     print(f"model     {plan.model} ({', '.join(map(str, job.model.inputs()))})")
     print(f"data      {plan.data or 'none'}")
-    print(f"target    {plan.target.name}")
+    print(f"target    {', '.join(dict.fromkeys(output.target.name for output in plan.outputs))}")
     print(f"pipeline  {plan.manager.text or '(nothing)'}")
     for output in plan.outputs:
         print(f"back end  {output.backend}")
@@ -108,22 +109,56 @@ def _bisect(job: Job) -> None:
 
 def _optimize(job: Job) -> None:
     plan, talk = job.plan, job.talk
-    log = _decisions(job)
     counts = Counts.of(job.original)
-    watch = Watch(plan, talk)
-    result = _run_passes(job, watch, log)
-    verified = verify(job.model, "end of the pipeline", "--verify-each names the pass that broke the model")
+    parts = [_Part(part, Watch(part.plan, talk)) for part in job.by_target()]
+    calibrated: Statistics | None = None
+    for part in parts:
+        if len(parts) > 1:
+            talk.say(f"for {part.job.plan.target.name}:")
+        calibrated = part.optimize(calibrated)
     with ExitStack() as stack:
         samples = job.samples()
-        written = [stack.enter_context(_staged(job, output, samples, verified)) for output in plan.outputs]
-        summary = make_summary(job, counts, result, written, samples, watch.drift)
-        warn_of_losses(summary, plan, talk)
-        if plan.options.save_stats is not None and result.statistics is None:
+        for part in parts:
+            part.written = [stack.enter_context(part.staged(output, samples)) for output in part.job.plan.outputs]
+        summaries = [part.summary(counts, samples) for part in parts]
+        for summary, part in zip(summaries, parts, strict=True):
+            warn_of_losses(summary, part.job.plan, talk)
+        if plan.options.save_stats is not None and calibrated is None:
             talk.warn(f"nothing was calibrated: `{plan.options.save_stats}` is not written")
-        _publish(job, summary, result, written)
-    show(summary, plan, talk)
-    for line in time_report(watch.timing) if watch.timing is not None else []:
-        talk.say(line)
+        _publish(job, summaries, parts, calibrated)
+    for summary, part in zip(summaries, parts, strict=True):
+        show(summary, part.job.plan, talk)
+        for line in time_report(part.watch.timing) if part.watch.timing is not None else []:
+            talk.say(line)
+
+
+@dataclass
+class _Part:
+    """What is done for one target."""
+
+    job: Job
+    watch: Watch
+    result: RunResult = field(init=False)
+    verified: Session = field(init=False)
+    written: list[Written] = field(default_factory=list)
+
+    def optimize(self, calibrated: Statistics | None) -> Statistics | None:
+        """Run the passes; `calibrated` are the statistics of the targets before, what comes back has this one's too."""
+        self.result = _run_passes(self.job, self.watch, _decisions(self.job), calibrated)
+        help_text = "--verify-each names the pass that broke the model"
+        self.verified = verify(self.job.model, "end of the pipeline", help_text)
+        found = self.result.statistics
+        return found if calibrated is None or found is None else found.beside(calibrated)
+
+    @contextmanager
+    def staged(self, output: Output, samples: list[Feeds]) -> Iterator[Written]:
+        """The written and checked file of a back end."""
+        with _staged(self.job, output, samples, self.verified) as written:
+            yield written
+
+    def summary(self, counts: Counts, samples: list[Feeds]) -> Summary:
+        """Everything about this target, measured. Opens the test split."""
+        return make_summary(self.job, counts, self.result, self.written, samples, self.watch.drift)
 
 
 def _decisions(job: Job) -> DecisionLog:
@@ -137,7 +172,7 @@ def _identity(job: Job) -> Identity:
     return Identity.of(job.original, job.plan.manager, job.plan.target)
 
 
-def _run_passes(job: Job, watch: Watch, log: DecisionLog) -> RunResult:
+def _run_passes(job: Job, watch: Watch, log: DecisionLog, calibrated: Statistics | None) -> RunResult:
     options = job.plan.options
     steps = Steps(options.bisect_limit)
     loaded = [Statistics.load(path) for path in options.load_stats or []]
@@ -148,6 +183,7 @@ def _run_passes(job: Job, watch: Watch, log: DecisionLog) -> RunResult:
                 instruments=watch.instruments,
                 decisions=log,
                 statistics=reduce(Statistics.merge, loaded) if loaded else None,
+                calibrated=calibrated,
                 progress=progress,
                 steps=steps,
                 **job.settings,
@@ -167,7 +203,7 @@ def _staged(job: Job, output: Output, samples: list[Feeds], verified: Session) -
 
     `verified` is a session of the model without graph optimizations.
     """
-    backend = output.backend
+    backend = output.backend if job.data is None else output.backend.for_data(job.data)
     with ExitStack() as stack:
         path = output.path
         if path is None:
@@ -183,21 +219,21 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _publish(job: Job, summary: Summary, result: RunResult, written: list[Written]) -> None:
+def _publish(job: Job, summaries: list[Summary], parts: list[_Part], calibrated: Statistics | None) -> None:
     """Put all files in their places, then what goes to stdout."""
-    options = job.plan.options
-    for item in written:
+    options, result = job.plan.options, parts[0].result
+    for item in (item for part in parts for item in part.written):
         if item.output.path is not None:
             item.staged.publish()
     if options.decisions is not None:
         result.decisions.save(options.decisions, _identity(job))
-    if options.save_stats is not None and result.statistics is not None:
-        result.statistics.save(options.save_stats)
+    if options.save_stats is not None and calibrated is not None:
+        calibrated.save(options.save_stats)
     if options.manifest is not None:
         write_text(options.manifest, json.dumps({"format": 1, "cuts": result.manifest}, indent=1) + "\n")
     if options.output == STDOUT:
         print(job.model)
     if options.json == STDOUT:
-        sys.stdout.write(summary.to_json())
+        sys.stdout.write(to_json(summaries))
     elif options.json is not None:
-        write_text(options.json, summary.to_json())
+        write_text(options.json, to_json(summaries))

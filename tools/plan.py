@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pruna_ir import registry
 from pruna_ir.diagnostics import error
-from pruna_ir.emission import Backend, parse_backends, refuse_same_file
+from pruna_ir.emission import Backend, parse_backends, refuse_folder, refuse_same_file
 from pruna_ir.pipeline.context import data_missing
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.pipeline.pass_base import Need
@@ -27,10 +27,11 @@ DEMO_OUTPUT = Path("digits.int8.onnx")
 
 @dataclass(frozen=True)
 class Output:
-    """A back end and where it writes; None: nowhere, the file is only measured."""
+    """A back end, where it writes (None: nowhere, the file is only measured), and what the model is optimized for."""
 
     backend: Backend
     path: Path | None
+    target: Target
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,18 @@ class Plan:
     model: Path
     data: str | None
     manager: PassManager
-    target: Target
     outputs: tuple[Output, ...]
+
+    @property
+    def target(self) -> Target:
+        """What the model is optimized for: of several, the first."""
+        return self.outputs[0].target
+
+    def by_target(self) -> list[Plan]:
+        """A plan for each target, with the outputs that are for it."""
+        targets = dict.fromkeys(output.target.name for output in self.outputs)
+        chosen = [tuple(output for output in self.outputs if output.target.name == name) for name in targets]
+        return [replace(self, outputs=outputs) for outputs in chosen]
 
     def written(self) -> Iterator[Path]:
         """Every file that the run writes."""
@@ -57,13 +68,15 @@ def make_plan(options: Options) -> Plan:
     backends = parse_backends(options.emit)
     if not backends:
         raise error("C001", "`--emit` names no back end", help=f"known: {', '.join(registry.backends())}")
-    target = registry.target(_target_name(options, backends))
+    for backend in backends:
+        backend.require_packages()
+    _refuse_several_targets(options, backends)
     model, data = _sources(options)
     trials = [manager.passes] if options.sweep is None else sweep_points(manager.passes, options.sweep).values()
     hungry = next((item.name for passes in trials for item in passes if Need.DATA in item.needed()), None)
     if hungry is not None and data is None:
         raise data_missing(hungry)
-    plan = Plan(options, model, data, manager, target, _outputs(options, backends))
+    plan = Plan(options, model, data, manager, _outputs(options, backends))
     _check_places(plan)
     return plan
 
@@ -85,33 +98,48 @@ def _sources(options: Options) -> tuple[Path, str | None]:
     return options.model, options.data
 
 
-def _target_name(options: Options, backends: Sequence[Backend]) -> str:
-    if options.target is not None:
-        return options.target
-    defaults = {backend.target: backend.name for backend in backends}
-    if len(defaults) > 1:
-        wanted = ", ".join(f"`{name}` wants `{target}`" for target, name in defaults.items())
+def _refuse_several_targets(options: Options, backends: Sequence[Backend]) -> None:
+    """Raise C004 for what is about one model, where every back end would get one for its own target."""
+    wanted = {backend.target: backend.name for backend in backends}
+    about_one = {
+        "--bisect": options.bisect,
+        "--decisions": options.decisions,
+        "--explain-quantization": options.explain_quantization,
+        "--manifest": options.manifest,
+        "--replay": options.replay,
+        "--sweep": options.sweep,
+        "-o -": options.output == STDOUT,
+    }
+    given = [name for name, value in about_one.items() if value]
+    if options.target is None and len(wanted) > 1 and given:
+        listed = ", ".join(f"`{name}` wants `{target}`" for target, name in wanted.items())
         help_text = "name the one to optimize for with --target"
-        raise error("C004", f"the back ends have different targets: {wanted}", help=help_text)
-    return next(iter(defaults))
+        raise error("C004", f"{given[0]} is about one model, and the back ends get several: {listed}", help=help_text)
 
 
 def _outputs(options: Options, backends: Sequence[Backend]) -> tuple[Output, ...]:
     """One back end writes the file `-o`, several write into the folder `-o`, and so does a sweep, which names files."""
+    names = [options.target or backend.target for backend in backends]
+    known = {name: registry.target(name) for name in names}
     path = options.output
     if path is None and options.demo:
         path = DEMO_OUTPUT
     if path is None or path == STDOUT or options.sweep is not None:
-        return tuple(Output(backend, None) for backend in backends)
-    if len(backends) == 1:
-        return (Output(backends[0], path),)
-    return tuple(Output(backend, path / f"model{backend.suffix}") for backend in backends)
+        paths: list[Path | None] = [None] * len(backends)
+    elif len(backends) == 1:
+        paths = [path]
+    else:
+        paths = [path / f"model{backend.suffix}" for backend in backends]
+    made = zip(backends, paths, names, strict=True)
+    return tuple(Output(backend, place, known[name]) for backend, place, name in made)
 
 
 def _check_places(plan: Plan) -> None:
     written = list(plan.written())
+    backends = {output.path: output.backend for output in plan.outputs}
     for path in written:
         refuse_same_file(path, [plan.model])
+        refuse_folder(path, backends.get(path))
         _prove_writable(path, makes_folder=len(plan.outputs) > 1)
     for first, second in combinations(written, 2):
         if first.absolute() == second.absolute():
@@ -123,8 +151,6 @@ def _prove_writable(path: Path, makes_folder: bool) -> None:
     folder = path.parent
     if makes_folder and not folder.exists():
         folder = folder.parent
-    if path.is_dir():
-        raise error("C003", "cannot write: this is a folder", place=path, help="name a file in it")
     try:
         with tempfile.TemporaryFile(dir=folder, prefix=".pruna-"):
             pass

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pruna_ir.analysis.counting import bytes_on_disk
 from pruna_ir.analysis.unmeasured import Unmeasured
+from pruna_ir.diagnostics import PrunaError
 from pruna_ir.emission import Feeds, Staged
 from pruna_ir.remarks import best_first
 from pruna_ir.report.measure import Counts, Latencies, measure_latencies, measure_scores
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pruna_ir.pipeline.context import Progress
     from pruna_ir.pipeline.manager import RunResult, Stage
     from pruna_ir.remarks import Remark
-    from pruna_ir.runtime.session import Session
+    from pruna_ir.runtime.runner import Runner
     from pruna_ir.tools.job import Job
     from pruna_ir.tools.plan import Output, Plan
     from pruna_ir.tools.talk import Talk
@@ -41,7 +42,7 @@ class Written:
     output: Output
     staged: Staged
 
-    def session(self, threads: int = 1) -> Session:
+    def session(self, threads: int = 1) -> Runner:
         """The file in the runtime that it is for; E003 if that does not run here."""
         return self.staged.emitted.session(threads)
 
@@ -69,16 +70,25 @@ def make_summary(
         speedup=latencies.speedup,
         stages=[_stage(stage, drift) for stage in result.stages],
         artifacts=[_artifact(job, item, latencies) for item in written if item.output.path is not None],
-        remarks=result.remarks,
+        remarks=[*result.remarks, *(remark for item in written for remark in item.staged.artifact.remarks)],
+        runtime=first.output.backend.runtime,
     )
 
 
 def _latencies(job: Job, item: Written, samples: Sequence[Feeds]) -> Latencies:
-    target = job.plan.target
-    if host_kind() not in target.runs_on:
-        return Latencies.missing(f"the target `{target.name}` is not this machine ({host_kind()})")
+    """Both models in the back end's runtime, or in ONNX Runtime if that is on the target's processor."""
+    target, backend = job.plan.target, item.output.backend
     if not samples:
         return Latencies.missing("no inputs are known on which the model runs and gives numbers")
+    try:
+        original = backend.original(job.original)
+    except PrunaError as failure:
+        message = f"the original cannot be written for {backend.runtime}: {failure.diagnostic.message}"
+        return Latencies.missing(message)
+    if original is not None:
+        return measure_latencies(lambda: original, item.session, samples[0])
+    if host_kind() not in target.runs_on:
+        return Latencies.missing(f"the target `{target.name}` is not this machine ({host_kind()})")
     return measure_latencies(job.original_session, item.session, samples[0])
 
 

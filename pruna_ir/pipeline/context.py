@@ -50,7 +50,8 @@ class Context:
     `reference` is what approximate passes are judged against: the model as it was before the pipeline, until a pass
     that takes the accuracy it was told to take puts its own result there (`judge_from`). `decisions` keeps what rests
     on a measurement, so that a run can be replayed. `statistics` were collected in an earlier run, `collected` are
-    those of this one. `settled` are the exact passes that changed nothing since the model last changed. `quantization`
+    those of this one, and `calibrated` those of this data that were collected for another target: what is missing among
+    them is collected. `settled` are the exact passes that changed nothing since the model last changed. `quantization`
     is the float model before anything was rounded. `manifest` says what structural passes kept. `seed` feeds every
     random choice.
     """
@@ -64,6 +65,7 @@ class Context:
     progress: Progress = silent
     statistics: Statistics | None = None
     collected: Statistics | None = None
+    calibrated: Statistics | None = None
     settled: set[Pass] = field(default_factory=set)
     quantization: Quantization | None = None
     manifest: list[dict[str, Any]] = field(default_factory=list)

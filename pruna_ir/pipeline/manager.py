@@ -98,11 +98,13 @@ class PassManager:
         goal: str = "speed",
         steps: Steps | None = None,
         statistics: Statistics | None = None,
+        calibrated: Statistics | None = None,
     ) -> RunResult:
         """Run the passes over `model`, which is changed in place (a `gs.Graph` is copied: take `result.graph`).
 
         `data` is a Dataset, or whatever `Dataset.of` takes. `statistics` of an earlier run are used in place of
-        calibration, and those that this run collected are in the result. Raises `PrunaError`; the model is then in
+        calibration, and those that this run collected are in the result. `calibrated` are those that a run for another
+        target collected on this data: only what they lack is collected. Raises `PrunaError`; the model is then in
         the state that the failing pass left it in.
         """
         model = model if isinstance(model, Model) else Model.load(model)
@@ -117,6 +119,7 @@ class PassManager:
             max_drop=max_drop,
             goal=goal,
             statistics=statistics,
+            calibrated=calibrated,
         )
         self._check_needs(context)
         result = RunResult(model, decisions=context.decisions, rule_stats=context.rule_stats)

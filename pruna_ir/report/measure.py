@@ -20,7 +20,7 @@ from pruna_ir.diagnostics import PrunaError
 from pruna_ir.pipeline.context import Progress, silent
 from pruna_ir.report.summary import Figures, Score, Speedup
 from pruna_ir.runtime.latency import compare
-from pruna_ir.runtime.session import Session
+from pruna_ir.runtime.runner import Runner
 
 if TYPE_CHECKING:
     from pruna_ir.data import BoundDataset, Split
@@ -32,7 +32,7 @@ BATCH = 16
 SECONDS = 1.5
 
 Feeds = Mapping[str, np.ndarray]
-Open = Callable[[], Session]
+Open = Callable[[], Runner]
 
 
 @dataclass(frozen=True)
@@ -105,14 +105,14 @@ def measure_scores(
     return scores[0], scores[1]
 
 
-def _metric_for(data: BoundDataset, split: Split, before: Session) -> Metric:
+def _metric_for(data: BoundDataset, split: Split, before: Runner) -> Metric:
     metric = data.metric()
     if metric is not None and (split.labelled or not metric.needs_labels):
         return metric
     return Agreement(before.run)
 
 
-def _score(session: Session, split: Split, metric: Metric, counted: _Counted) -> Score:
+def _score(session: Runner, split: Split, metric: Metric, counted: _Counted) -> Score:
     value = evaluate(counted.watch(session.run), split, metric, BATCH)
     return Score(metric.name, value, split.name, metric.higher_is_better)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class ArtifactFigures:
 
 @dataclass(frozen=True)
 class Summary:
-    """Everything about a run."""
+    """Everything about a run. `runtime` is what the latencies were taken in."""
 
     model: str
     target: str
@@ -81,10 +82,11 @@ class Summary:
     stages: list[StageFigures] = field(default_factory=list)
     artifacts: list[ArtifactFigures] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
+    runtime: str = "ONNX Runtime"
 
     def to_json(self) -> str:
         """The summary as indented JSON text, without NaN or Infinity, which are not JSON."""
-        return json.dumps(self.document(), indent=2, allow_nan=False) + "\n"
+        return to_json([self])
 
     def document(self) -> dict[str, Any]:
         """The summary as `schema.json` describes it."""
@@ -93,6 +95,7 @@ class Summary:
             "model": self.model,
             "target": self.target,
             "pipeline": self.pipeline,
+            "runtime": self.runtime,
             "before": _figures(self.before),
             "after": _figures(self.after),
             **_number("speedup", speedup.median if isinstance(speedup, Speedup) else speedup),
@@ -101,6 +104,15 @@ class Summary:
             "artifacts": [_artifact(artifact) for artifact in self.artifacts],
             "remarks": [remark.to_json() for remark in self.remarks],
         }
+
+
+def to_json(summaries: Sequence[Summary]) -> str:
+    """The summaries of a run, one for each target: the first, with the artifacts of all, and the `others` in it."""
+    first, *others = [summary.document() for summary in summaries]
+    if others:
+        first["artifacts"] = [artifact for document in (first, *others) for artifact in document["artifacts"]]
+        first["others"] = others
+    return json.dumps(first, indent=2, allow_nan=False) + "\n"
 
 
 def _figures(figures: Figures) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def figure_rows(summary: Summary) -> Iterator[Row]:
     yield _count("parameters", before.parameters, after.parameters)
     yield _count("MACs", before.macs, after.macs)
     yield _count("bytes on disk", before.bytes, after.bytes)
-    yield ("latency, 1 thread", _milliseconds(before), _milliseconds(after), _speedup(summary.speedup))
+    where = "1 thread" if summary.runtime == Summary.runtime else summary.runtime
+    yield (f"latency, {where}", _milliseconds(before), _milliseconds(after), _speedup(summary.speedup))
     yield _metric(before.metric, after.metric)
 
 

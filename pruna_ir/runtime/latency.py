@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from pruna_ir.runtime.session import Session
+from pruna_ir.runtime.runner import Runner
 
 _BLOCK_SECONDS = 0.02
 _WARM_UP_RUNS = 3
 _MOST_ROUNDS = 40
 _FEWEST_ROUNDS = 3
 _FEWEST_RUNS = 3
+_FINE_SECONDS = 1e-5
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,21 @@ class Comparison:
 
 
 def compare(
-    before: Session,
-    after: Session,
+    before: Runner,
+    after: Runner,
     feeds: Mapping[str, np.ndarray] | tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
     *,
     seconds: float = 1.5,
+    clock: Callable[[], float] | None = None,
 ) -> Comparison:
     """Time two models against each other for about `seconds` (0.3 is enough for a guard that looks for 10 %).
 
     A round is four blocks of runs in the order ABBA (BAAB in the next), and a model's time in a round is its fastest
-    run there. `feeds` is one set for both, or a pair. Outputs are computed and dropped.
+    run there. `feeds` is one set for both, or a pair. Outputs are computed and dropped. `clock` is that of the wall
+    unless another is given.
     """
     pair = feeds if isinstance(feeds, tuple) else (feeds, feeds)
-    models = [_Timed(before, pair[0]), _Timed(after, pair[1])]
+    models = [_Timed(before, pair[0], clock), _Timed(after, pair[1], clock)]
     block = min(_BLOCK_SECONDS, seconds / 40)
     runs = [model.runs_in(block) for model in models]
     round_seconds = sum(2 * count * model.estimate for count, model in zip(runs, models, strict=True))
@@ -64,7 +67,16 @@ def compare(
     return Comparison(float(before_ms), float(after_ms), float(middle), float(low), float(high), rounds)
 
 
-def measure(session: Session, feeds: Mapping[str, np.ndarray], *, seconds: float = 0.5) -> float:
+def thread_clock() -> Callable[[], float]:
+    """The clock of what this thread has computed, which other programs do not turn; the wall clock where it is coarse.
+
+    For models that run in one thread: that is then the one that runs them.
+    """
+    fine = time.get_clock_info("thread_time").resolution < _FINE_SECONDS
+    return time.thread_time if fine else time.perf_counter
+
+
+def measure(session: Runner, feeds: Mapping[str, np.ndarray], *, seconds: float = 0.5) -> float:
     """Milliseconds a run: the best of a block, median over blocks that together last about `seconds`."""
     model = _Timed(session, feeds)
     runs = model.runs_in(_BLOCK_SECONDS)
@@ -75,11 +87,12 @@ def measure(session: Session, feeds: Mapping[str, np.ndarray], *, seconds: float
 class _Timed:
     """A session with its inputs, warmed up, and a first estimate of its seconds a run."""
 
-    def __init__(self, session: Session, feeds: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self, session: Runner, feeds: Mapping[str, np.ndarray], clock: Callable[[], float] | None = None
+    ) -> None:
         session.run(feeds)  # raises the diagnostic if the feeds do not fit
-        self._run = session.native.run
-        self._names: Sequence[str] = [spec.name for spec in session.outputs]
-        self._feeds = dict(feeds)
+        self._clock = clock or time.perf_counter
+        self._run = session.prepared(feeds)
         self.estimate = self.best_of(_WARM_UP_RUNS)
 
     def runs_in(self, seconds: float) -> int:
@@ -89,7 +102,7 @@ class _Timed:
         """Seconds of the fastest of `runs` runs in a row."""
         best = float("inf")
         for _ in range(runs):
-            start = time.perf_counter()
-            self._run(self._names, self._feeds)
-            best = min(best, time.perf_counter() - start)
+            start = self._clock()
+            self._run()
+            best = min(best, self._clock() - start)
         return best

@@ -53,6 +53,9 @@ class FolderBackend(Backend):
             raise error("E002", "seeded failure", place=emitted.path)
         return (Check("samples", str(len(samples))),)
 
+    def wrote(self, path: Path) -> bool:
+        return (path / "a").exists()
+
 
 @pytest.fixture
 def model() -> Model:
@@ -77,11 +80,22 @@ def test_onnx_file(model: Model, tmp_path: Path) -> None:
 def test_several_files_and_options(model: Model, tmp_path: Path) -> None:
     path = tmp_path / "m.folder"
     path.mkdir()
-    (path / "stale").write_text("from an earlier run")
+    for name in ("a", "stale"):
+        (path / name).write_text("from an earlier run")
     artifact = pi.emit(model, "folder<layout=nhwc>", path)
     assert sorted(part.name for part in path.iterdir()) == ["a", "b"]
     assert (path / "a").read_text() == "legal" and model.graph.name == "g"
     assert artifact.bytes == len("legal") + len("nhwc") and artifact.checks == (Check("samples", "1"),)
+
+
+@pytest.mark.parametrize("backend", ["folder", "onnx"])
+def test_the_folder_of_somebody_else_stays(backend: str, model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "photos"
+    path.mkdir()
+    (path / "precious").write_text("1")
+    with pytest.raises(PrunaError, match=f"C003.*a folder that `{backend}` did not write"):
+        pi.emit(model, backend, path)
+    assert [part.name for part in path.iterdir()] == ["precious"]
 
 
 def test_a_file_that_does_not_run_here_cannot_be_opened(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pruna_ir.instruments.verify import VerifyEach
 from pruna_ir.model import Model
 from pruna_ir.model.opset import relative_error
 from pruna_ir.pipeline.manager import PassManager
+from pruna_ir.runtime.runner import Runner
 from pruna_ir.runtime.session import Session
 
 # Two units in the last place, as the suite's own runner allows.
@@ -60,8 +61,8 @@ def judge(case: Case, manager: PassManager) -> Outcome:
     try:
         plain = [_run(case.model, case, optimize) for optimize in (False, True)]
     except Exception as failure:
-        return Outcome(Status.UNCOUNTED, _line(failure))
-    problem = _problem(case, plain[0]) or _problem(case, plain[1])
+        return Outcome(Status.UNCOUNTED, first_line(failure))
+    problem = problem_of(case, plain[0]) or problem_of(case, plain[1])
     if problem:
         return Outcome(Status.UNCOUNTED, problem)
     try:
@@ -69,24 +70,27 @@ def judge(case: Case, manager: PassManager) -> Outcome:
     except PrunaError as failure:
         return Outcome(Status.REFUSED, failure.diagnostic.message, failure.diagnostic.code)
     except Exception as failure:
-        return Outcome(Status.CRASHED, f"load: {_line(failure)}")
+        return Outcome(Status.CRASHED, f"load: {first_line(failure)}")
     try:
         result = manager.run(model, instruments=[VerifyEach(debug=True)])
         with tempfile.TemporaryDirectory() as folder:
             model.save(Path(folder) / "optimized.onnx")
             outputs = [_run(Path(folder) / "optimized.onnx", case, optimize) for optimize in (False, True)]
     except Exception as failure:
-        return Outcome(Status.CRASHED, _line(failure))
+        return Outcome(Status.CRASHED, first_line(failure))
     for found in outputs:
-        problem = _problem(case, found) or _inexact(plain[0], found)
+        problem = problem_of(case, found) or _inexact(plain[0], found)
         if problem:
             return Outcome(Status.WRONG, problem)
     return Outcome(Status.PASSED, changed=result.changed)
 
 
 def _run(model: onnx.ModelProto | Path, case: Case, optimize: bool) -> list[list[Any]]:
+    return outputs_of(Session(model, optimize=optimize), case)
+
+
+def outputs_of(session: Runner, case: Case) -> list[list[Any]]:
     """The outputs for each sample."""
-    session = Session(model, optimize=optimize)
     names = [spec.name for spec in session.inputs]
     found = []
     for given, _ in case.samples:
@@ -95,7 +99,7 @@ def _run(model: onnx.ModelProto | Path, case: Case, optimize: bool) -> list[list
     return found
 
 
-def _problem(case: Case, found: Sequence[Sequence[Any]]) -> str:
+def problem_of(case: Case, found: Sequence[Sequence[Any]]) -> str:
     """What differs from the outputs that the case asks for; nothing if it is within its tolerance."""
     for (_, expected), outputs in zip(case.samples, found, strict=True):
         if len(expected) != len(outputs):
@@ -142,7 +146,8 @@ def _inexact(plain: Sequence[Sequence[Any]], found: Sequence[Sequence[Any]]) -> 
     return ""
 
 
-def _line(failure: Exception) -> str:
+def first_line(failure: Exception) -> str:
+    """What a failure says, on one line."""
     if isinstance(failure, PrunaError):
         return f"{failure.diagnostic.code}: {failure.diagnostic.message}"
     return f"{type(failure).__name__}: {' '.join(str(failure).split())[:300]}"

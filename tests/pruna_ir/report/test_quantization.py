@@ -17,7 +17,7 @@ from pruna_ir.analysis.unmeasured import Unmeasured
 from pruna_ir.report.quantization import SCHEMA, QuantizationReport, layers_table
 
 CONV = LayerError(
-    Layer("Conv", "conv", "c", "c", "c_dequantized"),
+    Layer("Conv", "conv", "c", "c", "c_dq"),
     alone=12.3,
     weights=44.0,
     activation=35.5,

@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from pruna_ir.runtime import Session, compare, measure
+from pruna_ir.runtime.latency import thread_clock
 
 
 class Clock:
@@ -22,12 +23,12 @@ class Clock:
         self.calls: list[str] = []
 
     def session(self, name: str, seconds: float, *, drift: float = 0.0) -> Session:
-        def run(outputs: object = None, feeds: object = None) -> dict[str, np.ndarray]:
+        def run() -> dict[str, np.ndarray]:
             self.calls.append(name)
             self.now += seconds * (1 + drift * self.now)
             return {}
 
-        fake: Any = SimpleNamespace(run=lambda feeds: run(), outputs=(), native=SimpleNamespace(run=run))
+        fake: Any = SimpleNamespace(run=lambda feeds: run(), prepared=lambda feeds: run)
         return cast(Session, fake)
 
 
@@ -82,3 +83,22 @@ def test_real_models() -> None:
     assert result.low <= result.speedup <= result.high
     assert result.speedup > 2  # twenty times the work
     assert result.before_ms > result.after_ms > 0
+
+
+def test_another_clock(clock: Clock) -> None:
+    """What the wall clock counts while other programs run is not the models' time."""
+
+    def own() -> float:
+        return clock.now / 2
+
+    result = compare(clock.session("a", 0.004), clock.session("b", 0.002), NOTHING, seconds=0.5, clock=own)
+    assert [result.before_ms, result.after_ms, result.speedup] == pytest.approx([2.0, 1.0, 2.0])
+
+
+def test_the_clock_of_a_thread_stands_still_while_it_waits() -> None:
+    count = thread_clock()
+    assert count in (time.thread_time, time.perf_counter)
+    if count is time.thread_time:
+        before = count()
+        time.sleep(0.05)
+        assert count() - before < 0.04

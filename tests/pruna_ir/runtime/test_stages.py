@@ -55,8 +55,8 @@ def test_what_nobody_reads_any_more_is_dropped_and_integers_are_kept_as_such() -
     stages = Stages(quantized().to_proto(), BATCHES)
     list(stages.run_to("k"))
     assert {name: value.dtype.name for name, value in stages._live[0].items()} == {
-        "r1_quantized": "uint8",
-        "c2_quantized": "uint8",
+        "r1_q": "uint8",
+        "c2_q": "uint8",
     }
 
 

@@ -1,0 +1,41 @@
+"""What each MIL operator computes, one family a file: importing this fills the table."""
+
+from pruna_ir.backends.coreml.evaluate.ops import (
+    activations,
+    classifying,
+    convolution,
+    elementwise,
+    filling,
+    gathering,
+    linear,
+    moving,
+    normalization,
+    pooling,
+    quantization,
+    recurrent,
+    reductions,
+    resizing,
+    sampling,
+    searching,
+    slicing,
+)
+
+__all__ = [
+    "activations",
+    "classifying",
+    "convolution",
+    "elementwise",
+    "filling",
+    "gathering",
+    "linear",
+    "moving",
+    "normalization",
+    "pooling",
+    "quantization",
+    "recurrent",
+    "reductions",
+    "resizing",
+    "sampling",
+    "searching",
+    "slicing",
+]

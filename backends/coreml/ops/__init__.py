@@ -1,0 +1,41 @@
+"""One file for each family of operators; importing it fills the table."""
+
+from pruna_ir.backends.coreml.ops import (
+    activation,
+    arranging,
+    bits,
+    casting,
+    convolution,
+    dense,
+    elementwise,
+    gathering,
+    logic,
+    moving,
+    normalization,
+    pad,
+    pooling,
+    quantization,
+    reductions,
+    resize,
+    slicing,
+)
+
+__all__ = [
+    "activation",
+    "arranging",
+    "bits",
+    "casting",
+    "convolution",
+    "dense",
+    "elementwise",
+    "gathering",
+    "logic",
+    "moving",
+    "normalization",
+    "pad",
+    "pooling",
+    "quantization",
+    "reductions",
+    "resize",
+    "slicing",
+]

@@ -1,0 +1,83 @@
+"""Values of images in another arrangement, and other operators that know where a value stands."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pruna_ir.backends.coreml.op import Op
+from pruna_ir.backends.coreml.ops.broadcasting import choose
+from pruna_ir.backends.coreml.table import lowers
+from pruna_ir.backends.coreml.types import held
+from pruna_ir.backends.unsupported import Unsupported
+
+
+@lowers("DepthToSpace")
+def depth_to_space(op: Op) -> None:
+    """depth_to_space, or pixel_shuffle where columns of a block are neighbours (CRD)."""
+    size = int(op.attr("blocksize"))
+    if op.attr("mode", "DCR") == "CRD":
+        op.write(op("pixel_shuffle", x=op.read(), upscale_factor=size))
+    else:
+        op.write(op("depth_to_space", x=op.read(), block_size=size))
+
+
+@lowers("SpaceToDepth")
+def space_to_depth(op: Op) -> None:
+    """space_to_depth."""
+    op.write(op("space_to_depth", x=op.read(), block_size=int(op.attr("blocksize"))))
+
+
+@lowers("CumSum")
+def cumulative_sum(op: Op) -> None:
+    """cumsum."""
+    axis = int(op.required(1, "axis").reshape(())) % op.rank()
+    options = {key: bool(op.attr(key, 0)) for key in ("exclusive", "reverse")}
+    op.write(op("cumsum", x=op.read(), axis=axis, **options))
+
+
+@lowers("Trilu")
+def triangle(op: Op) -> None:
+    """A choice by a mask."""
+    offset = int(op.required(1, "diagonal").reshape(())) if op.has(1) else 0
+    rows, columns = op.shape()[-2:]
+    triangular = np.triu if op.attr("upper", 1) else np.tril
+    mask = triangular(np.ones((rows, columns)), offset).astype(np.bool_)
+    op.write(choose(op, mask, op.read(), 0))
+
+
+@lowers("EyeLike")
+def eye_like(op: Op) -> None:
+    """A constant."""
+    rows, columns = op.shape()
+    op.write(op("identity", x=np.eye(rows, columns, int(op.attr("k", 0)), held(op.result_dtype(), op.ios))))
+
+
+@lowers("ReverseSequence")
+def reverse_sequence(op: Op) -> None:
+    """reverse_sequence."""
+    time, batch = int(op.attr("time_axis", 0)), int(op.attr("batch_axis", 1))
+    op.write(op("reverse_sequence", x=op.read(), lengths=op.read(1), seq_axis=time, batch_axis=batch))
+
+
+_PADDING = {"zeros": "constant", "border": "border", "reflection": "reflection"}
+_SAMPLING = {"linear": "bilinear", "bilinear": "bilinear", "nearest": "nearest"}
+
+
+@lowers("GridSample")
+def grid_sample(op: Op) -> None:
+    """resample."""
+    mode, padding = op.attr("mode", "linear"), op.attr("padding_mode", "zeros")
+    if mode not in _SAMPLING or op.rank() != 4:
+        raise Unsupported(f"Core ML samples images, linearly or the nearest, not {mode} with {op.rank()} axes")
+    op.write(
+        op(
+            "resample",
+            x=op.read(),
+            coordinates=op.read(1),
+            sampling_mode=_SAMPLING[mode],
+            padding_mode=_PADDING[padding],
+            padding_value=0.0,
+            coordinates_mode="normalized_minus_one_to_one",
+            align_corners=bool(op.attr("align_corners", 0)),
+        )
+    )

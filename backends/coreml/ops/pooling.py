@@ -1,0 +1,120 @@
+"""Pooling over windows and over everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pruna_ir.backends.coreml.op import Op
+from pruna_ir.backends.coreml.ops.windows import interleaved
+from pruna_ir.backends.coreml.table import lowers
+from pruna_ir.backends.unsupported import Unsupported
+from pruna_ir.backends.windows import Windows, windows_of
+
+_GLOBAL = {"GlobalAveragePool": "reduce_mean", "GlobalMaxPool": "reduce_max"}
+
+
+@lowers("MaxPool")
+def max_pool(op: Op) -> None:
+    """max_pool; windows that go past the end are padded, with what no maximum sees."""
+    if op.writes(1):
+        raise Unsupported("Core ML does not tell where the maximum was")
+    windows = windows_of(op, tuple(op.attr("kernel_shape")))
+    if any(number > 1 for number in windows.dilations):
+        op.write(_dilated_maximum(op, windows))
+        return
+    op.write(_pool(op, "max_pool", op.read(), windows, past_the_end(windows)))
+
+
+@lowers("AveragePool")
+def average_pool(op: Op) -> None:
+    """avg_pool; where padding counts, zeros are written out, as what goes past the end never does."""
+    windows = windows_of(op, tuple(op.attr("kernel_shape")))
+    if any(number > 1 for number in windows.dilations):
+        raise Unsupported("Core ML has no pooling with dilations")
+    counted = bool(op.attr("count_include_pad", 0))
+    data, after = op.read(), past_the_end(windows)
+    if counted and any(windows.excess[axis] > 0 for axis in range(len(windows.size))):
+        padding = [0, 0, 0, 0, *interleaved(windows.before, windows.after)]
+        data = op("pad", x=data, pad=padding, mode="constant", constant_val=0.0)
+        rest = tuple(max(number, 0) for number in windows.excess)
+        windows = _without_padding(windows)
+        after, counted = rest, False
+    op.write(_pool(op, "avg_pool", data, windows, after, exclude_padding_from_average=not counted))
+
+
+def past_the_end(windows: Windows) -> tuple[int, ...]:
+    """Padding behind, with what the last windows need where they go past it."""
+    return tuple(after + max(extra, 0) for after, extra in zip(windows.after, windows.excess, strict=True))
+
+
+def _without_padding(windows: Windows) -> Windows:
+    none = tuple(0 for _ in windows.size)
+    size = tuple(n + b + a for n, b, a in zip(windows.size, windows.before, windows.after, strict=True))
+    return Windows(size, windows.kernel, windows.strides, windows.dilations, none, none, windows.ceil)
+
+
+def _pool(op: Op, kind: str, data: Any, windows: Windows, after: tuple[int, ...], **options: Any) -> Any:
+    return op(
+        kind,
+        x=data,
+        kernel_sizes=list(windows.kernel),
+        strides=list(windows.strides),
+        pad_type="custom",
+        pad=interleaved(windows.before, after),
+        **options,
+    )
+
+
+def _dilated_maximum(op: Op, windows: Windows) -> Any:
+    """The maximum over one place of all windows after the other."""
+    if any(past_the_end(windows)) or any(windows.before):
+        raise Unsupported("Core ML has no pooling with dilations and padding")
+    found = None
+    for places in _grid(windows.kernel):
+        starts = [place * d for place, d in zip(places, windows.dilations, strict=True)]
+        ends = [s + (n - 1) * t + 1 for s, n, t in zip(starts, windows.results, windows.strides, strict=True)]
+        part = op(
+            "slice_by_index",
+            x=op.read(),
+            begin=[0, 0, *starts],
+            end=[*op.shape()[:2], *ends],
+            stride=[1, 1, *windows.strides],
+        )
+        found = part if found is None else op("maximum", x=found, y=part)
+    return found
+
+
+def _grid(sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
+    found: list[tuple[int, ...]] = [()]
+    for size in sizes:
+        found = [(*start, place) for start in found for place in range(size)]
+    return found
+
+
+@lowers(*_GLOBAL)
+def global_pool(op: Op) -> None:
+    """reduce_mean, reduce_max over all spatial axes."""
+    op.write(op(_GLOBAL[op.op], x=op.read(), axes=list(range(2, op.rank())), keep_dims=True))
+
+
+@lowers("LpPool", "GlobalLpPool")
+def lp_pool(op: Op) -> None:
+    """The root of a sum of powers: of a mean of windows, times their size, or of everything."""
+    power = int(op.attr("p", 2))
+    if power not in (1, 2):
+        raise Unsupported(f"the norm {power} is not known")
+    data = op("abs", x=op.read()) if power == 1 else op("square", x=op.read())
+    if op.op == "GlobalLpPool":
+        total = op("reduce_sum", x=data, axes=list(range(2, op.rank())), keep_dims=True)
+    else:
+        windows = windows_of(op, tuple(op.attr("kernel_shape")))
+        if any(number > 1 for number in windows.dilations):
+            raise Unsupported("Core ML has no pooling with dilations")
+        padding = [0, 0, 0, 0, *interleaved(windows.before, past_the_end(windows))]
+        data = op("pad", x=data, pad=padding, mode="constant", constant_val=0.0) if any(padding) else data
+        bare = _without_padding(windows)
+        mean = _pool(op, "avg_pool", data, bare, tuple(0 for _ in bare.size))
+        total = op("mul", x=mean, y=float(np.prod(windows.kernel)))
+    op.write(total if power == 1 else op("sqrt", x=total))

@@ -1,0 +1,122 @@
+"""From any graph to one that TensorRT's parser takes: passes that leave an executable ONNX graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import onnx_graphsurgeon as gs
+
+from pruna_ir.analysis.qdq import QUANTIZE, quantized_already, stored
+from pruna_ir.backends.tensorrt.operators import refused
+from pruna_ir.backends.tensorrt.types import type_name
+from pruna_ir.diagnostics import error
+from pruna_ir.model import Model
+from pruna_ir.passes.recognition.expand import expandable
+from pruna_ir.pipeline.manager import PassManager
+from pruna_ir.targets.tensorrt import TENSORRT
+
+if TYPE_CHECKING:
+    from pruna_ir.data import Dataset
+
+_CLEAN = "restore-qdq,simplify"
+# Bodies may hold operators that have bodies themselves.
+_DEEPEST = 4
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What is done for a precision that is asked for: `passes`, on a graph that is `quantized` (None: either way)."""
+
+    passes: str = ""
+    quantized: bool | None = None
+
+
+_HALF = "convert-fp16<kernels=any>"
+PRECISIONS = {
+    "graph": Precision(),
+    "fp32": Precision(quantized=False),
+    "fp16": Precision(_HALF, quantized=False),
+    "int8": Precision(quantized=True),
+    "int8+fp16": Precision(_HALF, quantized=True),
+    "int4-weights": Precision(f"quantize-weights<bits=4;block=64>,{_HALF}", quantized=False),
+}
+
+
+def legalize(model: Model, precision: str = "graph", cache: str = "", data: Dataset | None = None) -> Model:
+    """A copy that TensorRT takes, as far as there are passes that make it so.
+
+    `cache` is a calibration cache to quantize from. Raises Q001 if the types of Q/DQ would have to be rounded again,
+    E004 if the graph is not of the kind that `precision` is for.
+    """
+    legal = model.clone()
+    imported = f'import-calibration<cache="{cache}">' if cache else ""
+    _run(legal, f"{_CLEAN},{imported}" if imported else _CLEAN, data)
+    if _other_integers(legal.graph):
+        _run(legal, "retarget-qdq<target=tensorrt>", data)
+    _require_kind(legal.graph, precision)
+    _write_out(legal, data)
+    if PRECISIONS[precision].passes:
+        _run(legal, f"{PRECISIONS[precision].passes},simplify", data)
+        _write_out(legal, data)
+    _drop_unread(legal.graph)
+    _name_nodes(legal.graph)
+    return legal
+
+
+def _run(model: Model, pipeline: str, data: Dataset | None) -> None:
+    PassManager.parse(pipeline).run(model, target=TENSORRT, data=data)
+
+
+def _other_integers(graph: gs.Graph) -> bool:
+    """Whether there are activations in uint8, or biases in integers, as other runtimes have them."""
+    for node in graph.nodes:
+        if node.op == QUANTIZE and type_name(node.outputs[0]) == "uint8":
+            return True
+        inside = stored(node.outputs[0]) if node.outputs else None
+        if inside is not None and inside.constant.dtype.name in ("uint8", "int32"):
+            return True
+    return False
+
+
+def _require_kind(graph: gs.Graph, precision: str) -> None:
+    wanted, found = PRECISIONS[precision].quantized, quantized_already(graph)
+    if wanted is True and found is None:
+        help_text = "-O2 --target tensorrt quantizes it from data, `cache=FILE` from a calibration cache"
+        raise error("E004", f"the model has no Q/DQ, which `precision={precision}` is about", help=help_text)
+    if wanted is False and found is not None:
+        help_text = "`precision=graph` writes it as it is; `int8+fp16` puts its floats into halves"
+        raise error("E004", f"the model has {found}, which `precision={precision}` has no place for", help=help_text)
+
+
+def _write_out(model: Model, data: Dataset | None) -> None:
+    """Write operators that are refused in others, where ONNX defines them so."""
+    _drop_unread(model.graph)
+    known = set(expandable())
+    for _ in range(_DEEPEST):
+        ops = sorted({node.op for node, _, _ in refused(model.graph)} & known)
+        before = model.fingerprint()
+        if ops:
+            _run(model, f"expand<ops=[{','.join(ops)}]>,simplify", data)
+        if not ops or model.fingerprint() == before:
+            return
+
+
+def _drop_unread(graph: gs.Graph) -> None:
+    """Take off further outputs that nothing reads: the parser takes some operators with one output only."""
+    read = {id(tensor) for tensor in graph.outputs}
+    for node in graph.nodes:
+        while len(node.outputs) > 1 and not node.outputs[-1].outputs and id(node.outputs[-1]) not in read:
+            node.outputs.pop()
+
+
+def _name_nodes(graph: gs.Graph) -> None:
+    """Give every node a name of its own: the builder tells of its layers by them."""
+    taken: set[str] = set()
+    for node in graph.nodes:
+        name = node.name or f"{node.op}_{node.outputs[0].name}"
+        fresh, number = name, 1
+        while fresh in taken:
+            fresh, number = f"{name}_{number}", number + 1
+        node.name = fresh
+        taken.add(fresh)

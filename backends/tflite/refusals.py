@@ -1,0 +1,36 @@
+"""Operators of ONNX that no operator of LiteRT, and no few of them, can stand for: why, and what to do."""
+
+from __future__ import annotations
+
+from pruna_ir.backends.tflite.table import Unsupported
+
+_CONTROL_FLOW = "control flow is not written"
+_OPEN_SIZE = "how large its result is depends on the values, and a file has fixed shapes"
+_TEXT = "it works on text"
+_RANDOM = "its results are random"
+_FIX = "what decides must be a constant: `simplify` then takes the branch, or writes the loop out"
+_CUT = "end the model before it, and do the rest in the application"
+
+_REASONS: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(("If", "Loop", "Scan"), (_CONTROL_FLOW, _FIX)),
+    **dict.fromkeys(("NonZero", "NonMaxSuppression", "Unique", "Compress"), (_OPEN_SIZE, _CUT)),
+    **dict.fromkeys(
+        ("StringConcat", "StringSplit", "StringNormalizer", "RegexFullMatch", "TfIdfVectorizer"), (_TEXT, _CUT)
+    ),
+    **dict.fromkeys(
+        ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"),
+        (_RANDOM, "give the numbers to the model as an input"),
+    ),
+}
+_SEQUENCES = "it works on sequences of tensors"
+
+
+def refusal(op: str) -> Unsupported:
+    """What to say of an operator that the table does not have."""
+    if op.startswith("Sequence") or op in ("ConcatFromSequence", "SplitToSequence"):
+        return Unsupported(_SEQUENCES, "write Concat and Split instead")
+    if "." in op:
+        domain, _, name = op.rpartition(".")
+        return Unsupported(f"{name} of the domain `{domain}` is not known", "export the model without it")
+    reason, help_text = _REASONS.get(op, (f"LiteRT has no operator for {op}", ""))
+    return Unsupported(reason, help_text)

@@ -1,0 +1,88 @@
+"""What a graph becomes before it is written: fixed shapes, and weights in fewer bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ai_edge_litert")
+
+from lite_nodes import agrees
+from onnx_text import model_from, positive, weight
+
+from pruna_ir.backends.tflite.legalize import legalize
+from pruna_ir.backends.tflite.lowering import lower
+from pruna_ir.backends.tflite.session import LiteSession
+from pruna_ir.backends.tflite.writer import write
+from pruna_ir.model import Model
+from pruna_ir.model.opset import relative_error
+from pruna_ir.runtime.session import Session
+from pruna_ir.testing import ops
+
+IMAGE = {"x": weight(1, 8, 12, 12, seed=9)}
+
+
+def network(batch: str = "n") -> Model:
+    text = f"""g (float[{batch},8,12,12] x) => (float[{batch},10] y) {{
+      a = Conv<pads=[1,1,1,1]>(x, w) b = Relu(a) c = Conv<group=32>(b, v) p = GlobalAveragePool(c)
+      f = Flatten(p) y = MatMul(f, m) }}"""
+    return model_from(text, w=weight(32, 8, 3, 3), v=weight(32, 1, 6, 6), m=weight(32, 10, seed=3) * 9)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_open_batches_are_bound(batch: int) -> None:
+    original = network()
+    legal = legalize(original, batch)
+    assert [spec.shape for spec in [*legal.inputs(), *legal.outputs()]] == [(batch, 8, 12, 12), (batch, 10)]
+    assert original.inputs()[0].shape[0] == "n"
+
+
+def test_fixed_shapes_stay() -> None:
+    assert legalize(network("3"), 7).inputs()[0].shape == (3, 8, 12, 12)
+
+
+def test_shapes_that_are_computed_become_constants() -> None:
+    text = """g (float[n,6] x) => (float[m,k,2] y) {
+      s = Shape(x) one = Slice(s, zero, first) c = Concat<axis=0>(one, rest) y = Reshape(x, c) }"""
+    indices: dict[str, Any] = {"zero": np.array([0]), "first": np.array([1]), "rest": np.array([-1, 2])}
+    legal = legalize(model_from(text, **indices))
+    assert ops(legal) == ["Reshape"] and legal.outputs()[0].shape == (1, 3, 2)
+
+
+def test_batch_normalization_goes_into_convolutions() -> None:
+    text = "g (float[1,8,12,12] x) => (float[1,4,10,10] y) { a = Conv(x, w) y = BatchNormalization(a, g, b, m, v) }"
+    constants: dict[str, Any] = {
+        "g": positive(4),
+        "b": weight(4, seed=1),
+        "m": weight(4, seed=2),
+        "v": positive(4, seed=3),
+    }
+    found = agrees(model_from(text, w=weight(4, 8, 3, 3), **constants), IMAGE)
+    assert found == ["TRANSPOSE", "CONV_2D", "TRANSPOSE"]
+
+
+@pytest.mark.parametrize(("weights", "share", "error"), [("float16", 0.6, 1e-5), ("int8", 0.5, 2e-2)])
+def test_weights_in_fewer_bits(weights: str, share: float, error: float) -> None:
+    legal = legalize(network(), weights=weights)
+    wanted = Session(legal, optimize=False).run(IMAGE)
+    plain = Session(legalize(network()), optimize=False).run(IMAGE)
+    assert 0 < relative_error(plain, wanted) < 0.02
+    content = write(lower(legal, weights=weights))
+    assert len(content) < share * len(write(lower(legalize(network()))))
+    for delegate in (True, False):
+        assert relative_error(wanted, LiteSession(content, delegate=delegate).run(IMAGE)) <= error
+
+
+def test_small_weights_stay_in_float() -> None:
+    text = "g (float[1,2] x) => (float[1,3] y) { y = MatMul(x, m) }"
+    assert ops(legalize(model_from(text, m=weight(2, 3)), weights="int8")) == ["MatMul"]
+
+
+def test_weights_that_16_bits_do_not_hold_stay() -> None:
+    text = "g (float[1,2] x) => (float[1,3] y) { y = MatMul(x, m) }"
+    source = model_from(text, m=weight(2, 3) * 1e6)
+    legal = legalize(source, weights="float16")
+    feeds = {"x": np.ones((1, 2), np.float32)}
+    assert relative_error(Session(source).run(feeds), Session(legal).run(feeds)) == 0

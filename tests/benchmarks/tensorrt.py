@@ -1,0 +1,125 @@
+"""Trained networks as bundles for TensorRT: what the builder makes of them, in 8 bits and in float.
+
+    python tests/benchmarks/tensorrt.py [--models resnet20_cifar10,...] [--keep FOLDER] [--rows rows.jsonl] [--page P]
+
+Needs tensorrt-rtx and no GPU. Prints a row for each model: layers that are quantized, those that run in 8 bits in the
+engine that TensorRT for RTX builds for Ada (compute capability 8.9), bytes and seconds, and the metric of the written
+network on the test split next to the float model's, both under ONNX Runtime. With --keep, quantized models are kept in
+that folder, and with --rows what was measured is, and neither is made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+
+from pages import put, table
+from quantization import CASES, Case, score
+from rich.console import Console
+
+import pruna_ir as pi
+from pruna_ir.backends.tensorrt import build_log, proof
+from pruna_ir.backends.tensorrt.backend import TensorrtBackend
+from pruna_ir.backends.tensorrt.precision import layers
+from pruna_ir.model import Model
+from pruna_ir.pipeline.manager import PassManager
+from pruna_ir.runtime.session import Session
+
+# What the metric may lose.
+ALLOWED = 0.010
+COLUMNS = ("model", "layers", "quantized", "in 8 bits", "engine", "float engine", "seconds", "float", "written", "drop")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a model: counts of layers, bytes of engines, seconds to build, and the metric."""
+
+    model: str
+    layers: int
+    quantized: int
+    built: int
+    engine: int
+    float_engine: int
+    seconds: float
+    before: float
+    after: float
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as text; a drop of more than is allowed is marked."""
+        drop = self.before - self.after
+        return (
+            *(self.model, str(self.layers), str(self.quantized), f"{self.built} of {self.quantized}"),
+            *(f"{self.engine:,}", f"{self.float_engine:,}", f"{self.seconds:.0f}"),
+            *(f"{self.before:.4f}", f"{self.after:.4f}", f"{drop:+.4f}" + " **too much**" * (round(drop, 4) > ALLOWED)),
+        )
+
+
+def measure(name: str, case: Case, keep: Path) -> Row:
+    """Quantize a model, write and build it, and build it in float."""
+    model, before = Model.load(case.model), Session(case.model, optimize=False)
+    data = case.data().bind(model.inputs())
+    kept = keep / f"{name}.onnx"
+    if not kept.exists():
+        PassManager.parse("O2").run(model, data=data, target="tensorrt")
+        model.save(kept)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle, plain = Path(folder) / "int8", Path(folder) / "float"
+        backend = TensorrtBackend(build="never")
+        pi.emit(Model.load(kept), backend, bundle, data=data)
+        pi.emit(Model.load(case.model), backend, plain, data=data)
+        start = time.perf_counter()
+        built = proof.build(bundle)
+        seconds = time.perf_counter() - start
+        network = Model.load(bundle / "model.onnx")
+        intended = layers(network.graph)
+        outcome = build_log.compare(intended, built.layers)
+        found = score(Session(network, optimize=False), data, before)
+        return Row(
+            name,
+            len(intended),
+            outcome.intended,
+            outcome.intended - len(outcome.missed),
+            built.bytes,
+            proof.build(plain).bytes,
+            seconds,
+            score(before, data, before),
+            found,
+        )
+
+
+def main() -> None:
+    """Measure, print, and put the table into a page if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default=",".join(CASES), help="which, separated by commas")
+    parser.add_argument("--keep", type=Path, help="folder for quantized models")
+    parser.add_argument("--rows", type=Path, help="file for what was measured")
+    parser.add_argument("--page", type=Path, help="page to put the table into")
+    arguments = parser.parse_args()
+    proof.require_installed()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = list(_rows(arguments.models.split(","), arguments.keep or Path(folder), arguments.rows))
+    if arguments.page is not None:
+        put(arguments.page, "tensorrt", table(COLUMNS, (row.cells() for row in rows)))
+
+
+def _rows(names: Iterable[str], keep: Path, stored: Path | None) -> Iterable[Row]:
+    known = {}
+    if stored is not None and stored.exists():
+        known = {row.model: row for row in (Row(**json.loads(line)) for line in stored.read_text().splitlines())}
+    for name in names:
+        if name not in known:
+            known[name] = measure(name, CASES[name], keep)
+            if stored is not None:
+                with stored.open("a") as stream:
+                    stream.write(json.dumps(asdict(known[name])) + "\n")
+        Console(stderr=True).print(*astuple(known[name]))
+        yield known[name]
+
+
+if __name__ == "__main__":
+    main()
