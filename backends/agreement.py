@@ -132,12 +132,12 @@ def require_same_scales(graph: gs.Graph, found: Iterable[tuple[str, Params]]) ->
     A tensor with a name of the graph's has that tensor's; another one those of some tensor, or of some of its channels.
     """
     named = graph_params(graph)
-    known = set(named.values())
+    known = {params for several in named.values() for params in several}
     strangers, count = [], 0
     for name, params in found:
         count += 1
         wanted = named.get(name)
-        if params == wanted or (wanted is None and (params in known or _part_of(params, known))):
+        if params in (known if wanted is None else wanted) or (wanted is None and _part_of(params, known)):
             continue
         strangers.append(f"`{name}`")
     if strangers:
@@ -145,14 +145,14 @@ def require_same_scales(graph: gs.Graph, found: Iterable[tuple[str, Params]]) ->
     return Check("scales", f"of {count} tensors, bit-identical to the model's") if count else NO_SCALES
 
 
-def graph_params(graph: gs.Graph) -> dict[str, Params]:
-    """Scales and zero points by the name of the integer tensor."""
-    named: dict[str, Params] = {}
+def graph_params(graph: gs.Graph) -> dict[str, set[Params]]:
+    """Scales and zero points by the name of the integer tensor; constants that are equal may have several."""
+    named: dict[str, set[Params]] = {}
     for node in graph.nodes:
         params = params_of(node) if node.op in (QUANTIZE, DEQUANTIZE) else None
         if params is not None:
             tensor = node.outputs[0] if node.op == QUANTIZE else node.inputs[0]
-            named[str(tensor.name)] = as_bytes(params.scale, params.zero_point)
+            named.setdefault(str(tensor.name), set()).add(as_bytes(params.scale, params.zero_point))
     return named
 
 

@@ -83,6 +83,9 @@ DECOMPOSITION_RULES: dict[str, str] = {
     ),
     "write-out-quantization": "pruna_ir.passes.decomposition.write_out_quantization:WriteOutQuantization",
     "write-out-lp-pool": "pruna_ir.passes.decomposition.write_out_lp_pool:WriteOutLpPool",
+    "write-out-dilated-pooling": (
+        "pruna_ir.passes.decomposition.write_out_dilated_pooling:WriteOutDilatedPooling"
+    ),
     "split-pooling": "pruna_ir.passes.decomposition.split_pooling:SplitPooling",
 }
 

@@ -50,11 +50,10 @@ class MilBuilder:
     def __call__(self, kind: str, name: str, **params: Any) -> Any:
         """Append an operator and return what it writes; numbers and arrays become constants of fitting types."""
         given = {key: value for key, value in params.items() if value is not None}
+        fitting = self._fitting(self._registry._get_core_op_cls(kind), given, name)
         try:
-            spec = self._registry._get_core_op_cls(kind)
-            fitting = self._fitting(spec, given, name)
             return getattr(self._builder, kind)(name=name, **fitting)
-        except (ValueError, TypeError, NotImplementedError, AssertionError) as failure:
+        except Exception as failure:  # whatever Core ML Tools meet while they infer types and compute constants
             reason = " ".join(str(failure).split())
             raise Unsupported(f"Core ML Tools refuse `{kind}`: {reason[:200]}") from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,7 +71,7 @@ def check_scales(model: Model, package: Package) -> Check:
     return require_same_scales(model.graph, package_params(package, graph_params(model.graph)))
 
 
-def package_params(package: Package, named: Mapping[str, Params]) -> Iterator[tuple[str, Params]]:
+def package_params(package: Package, named: Iterable[str]) -> Iterator[tuple[str, Params]]:
     """Scales and zero points of every operator of a package that has some, by the tensor of the graph that it is of.
 
     Where the package's name could be that of several tensors, or of none, the name is not the graph's.

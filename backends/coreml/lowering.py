@@ -14,16 +14,15 @@ from pruna_ir.backends.coreml.images import Pixels
 from pruna_ir.backends.coreml.interface import Interface, Port
 from pruna_ir.backends.coreml.op import Op
 from pruna_ir.backends.coreml.sizes import symbolic
-from pruna_ir.backends.coreml.table import Lower, table
+from pruna_ir.backends.coreml.table import table
 from pruna_ir.backends.coreml.toolbox import coremltools
 from pruna_ir.backends.coreml.types import at_border, held, mil_name
-from pruna_ir.backends.coreml.values import Names, Values
+from pruna_ir.backends.coreml.values import MOST_AXES, Names, Values
+from pruna_ir.backends.refusals import refusal
 from pruna_ir.backends.unsupported import Failures, Unsupported, qualified
 from pruna_ir.diagnostics import error
 from pruna_ir.model import Model
 from pruna_ir.remarks import Remark
-
-MOST_AXES = 5
 
 
 @dataclass
@@ -74,7 +73,7 @@ def _require_known(graph: gs.Graph, failures: Failures) -> None:
     entries = table()
     for node in graph.nodes:
         if qualified(node) not in entries:
-            failures.add(node, Unsupported(f"Core ML has no operator for {node.op}"))
+            failures.add(node, refusal(node, "Core ML"))
     if failures.notes:
         raise failures.error()
 
@@ -119,10 +118,11 @@ def _entered(tensor: gs.Tensor, var: Any, values: Values, pixels: Pixels | None)
 
 
 def _write(node: gs.Node, values: Values, opset: int, failures: Failures) -> None:
-    function: Lower = table()[qualified(node)]
+    entry = table()[qualified(node)]
     try:
-        function(Op(node, values, opset))
-        _require_few_axes(node, values)
+        if not entry.any_rank:
+            _require_few_axes(node)
+        entry.lower(Op(node, values, opset))
     except Unsupported as failure:
         failures.add(node, failure)
         for tensor in node.outputs:
@@ -130,10 +130,10 @@ def _write(node: gs.Node, values: Values, opset: int, failures: Failures) -> Non
                 values.place(tensor, _stand_in(tensor, values))
 
 
-def _require_few_axes(node: gs.Node, values: Values) -> None:
-    for tensor in node.outputs:
-        if not tensor.is_empty() and len(values.read(tensor).shape) > MOST_AXES:
-            raise Unsupported(f"`{tensor.name}` has more than {MOST_AXES} axes")
+def _require_few_axes(node: gs.Node) -> None:
+    for tensor in [*node.inputs, *node.outputs]:
+        if not tensor.is_empty() and len(tensor.shape or ()) > MOST_AXES:
+            raise Unsupported(f"`{tensor.name}` has {len(tensor.shape)} axes, and Core ML allows {MOST_AXES}")
 
 
 def _stand_in(tensor: gs.Tensor, values: Values) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir.backends.coreml.constants import ConstantValue, constant_value
 from pruna_ir.backends.coreml.types import held, mil_name
-from pruna_ir.backends.coreml.values import ConstantValue, Values, constant_value
+from pruna_ir.backends.coreml.values import Values
 from pruna_ir.backends.unsupported import Unsupported
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,18 @@ import numpy as np
 
 from pruna_ir.backends.coreml.interface import ENTRY, Interface, Port
 from pruna_ir.backends.coreml.lowering import Lowered
+from pruna_ir.backends.coreml.naming import restore_names
 from pruna_ir.backends.coreml.sizes import Sizes, allowed
 from pruna_ir.backends.coreml.toolbox import coremltools
 from pruna_ir.backends.coreml.types import at_border
+from pruna_ir.diagnostics import error
+from pruna_ir.writing import unwritable
 
 # Core ML Tools' passes that make a program one that Core ML loads. Those that optimize are left out: our own have
 # done it, and theirs change the scales of quantized tensors.
 _PASSES = (
     "common::update_output_dtypes",
     "common::const_elimination",
-    "common::expand_high_rank_reshape_and_transpose",
     "common::dedup_op_and_var_names",
     "common::add_fp16_cast",
     "common::update_output_dtypes",
@@ -39,6 +42,8 @@ _PASSES = (
 )
 _SPECIFICATION = Path("Data", "com.apple.CoreML", "model.mlmodel")
 _MANIFEST = "Manifest.json"
+# Characters of a message of Core ML Tools that are shown.
+_LONGEST = 300
 # What the identifiers of a package's parts are derived from, so that the same package has the same bytes.
 _NAMESPACE = uuid.UUID("a9c3a7be-6b0c-5d5d-8f4e-5d2f5b1d7f10")
 
@@ -63,21 +68,41 @@ def write(lowered: Lowered, path: Path, packaging: Packaging) -> None:
         probabilities = next(port.file for port in interface.outputs if port.name == packaging.labelled)
         classes = ct.ClassifierConfig(list(packaging.labels), predicted_probabilities_output=probabilities)
         interface = interface.with_labels(packaging.labelled, packaging.labels)
-    with redirect_stderr(io.StringIO()), warnings.catch_warnings():  # progress bars, and folders left to be collected
-        warnings.simplefilter("ignore")
-        ct.convert(
-            lowered.program,
-            convert_to="mlprogram",
-            inputs=_inputs(ct, lowered, packaging),
-            minimum_deployment_target=getattr(ct.target, f"iOS{packaging.ios}"),
-            compute_precision=_precision(ct, packaging.half),
-            classifier_config=classes,
-            skip_model_load=True,
-            package_dir=str(path),
-            pass_pipeline=ct.PassPipeline(list(_PASSES), "pruna-ir"),
-        )
+    options = {
+        "convert_to": "mlprogram",
+        "inputs": _inputs(ct, lowered, packaging),
+        "minimum_deployment_target": getattr(ct.target, f"iOS{packaging.ios}"),
+        "compute_precision": _precision(ct, packaging.half),
+        "classifier_config": classes,
+        "skip_model_load": True,
+        "package_dir": str(path),
+        "pass_pipeline": ct.PassPipeline(list(_PASSES), "pruna-ir"),
+    }
+    try:
+        with _undisturbed():
+            ct.convert(lowered.program, **options)
+    except OSError as failure:
+        raise unwritable(path, failure) from None
+    except (RuntimeError, TypeError, ValueError) as failure:
+        reason = " ".join(str(failure).split())
+        raise error("E004", f"Core ML Tools cannot write the program: {reason[:_LONGEST]}", place=path.name) from None
     _describe(ct, path, interface, packaging)
     _identify(path)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep from users what a conversion says: progress bars, and warnings of folders that it leaves to be collected.
+
+    It collects garbage in the end, which takes longer than all the rest where it looks at everything that is loaded.
+    """
+    gc.freeze()
+    try:
+        with redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        gc.unfreeze()
 
 
 def _inputs(ct: Any, lowered: Lowered, packaging: Packaging) -> list[Any] | None:
@@ -98,10 +123,11 @@ def _input(ct: Any, port: Port, lowered: Lowered, packaging: Packaging) -> Any:
 
 
 def _describe(ct: Any, path: Path, interface: Interface, packaging: Packaging) -> None:
-    """Put texts into the package, in a form that is the same for the same package."""
+    """Put names and texts into the package, in a form that is the same for the same package."""
     place = path / _SPECIFICATION
     spec = ct.proto.Model_pb2.Model()
     spec.ParseFromString(place.read_bytes())
+    restore_names(spec.mlProgram)
     metadata = spec.description.metadata
     metadata.userDefined[ENTRY] = interface.to_json()
     for key, text in packaging.texts.items():

@@ -48,9 +48,18 @@ def read_sizes(texts: Sequence[str], place: str) -> dict[str, Sizes]:
 
 def symbolic(tensor: gs.Tensor) -> list[Any]:
     """The shape of an input in MIL: numbers, and one symbol for all dimensions of a name."""
-    from coremltools.converters.mil.mil import Symbol
+    return [_symbol(size) if isinstance(size, str) else int(size) for size in tensor.shape]
 
-    return [Symbol(f"size_{size}") if isinstance(size, str) else int(size) for size in tensor.shape]
+
+def _symbol(name: str) -> Any:
+    """The symbol of a dimension: Core ML Tools know one of each name, as long as they are loaded."""
+    from coremltools.converters.mil.mil import Symbol
+    from coremltools.converters.mil.mil.program import get_existing_symbol
+
+    try:
+        return get_existing_symbol(f"size_{name}")
+    except ValueError:
+        return Symbol(f"size_{name}")
 
 
 def allowed(shape: Sequence[int | str | None], sizes: Mapping[str, Sizes], place: str) -> Any:
@@ -71,4 +80,4 @@ def allowed(shape: Sequence[int | str | None], sizes: Mapping[str, Sizes], place
 
 
 def _range(kind: Any, name: str, sizes: Mapping[str, Sizes]) -> Any:
-    return kind(lower_bound=sizes[name].low, upper_bound=sizes[name].high, symbol=f"size_{name}")
+    return kind(lower_bound=sizes[name].low, upper_bound=sizes[name].high)

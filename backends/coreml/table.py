@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,22 +11,31 @@ if TYPE_CHECKING:
 
 Lower = Callable[["Op"], None]
 
-_TABLE: dict[str, Lower] = {}
+
+@dataclass(frozen=True)
+class Entry:
+    """How one operator is written. `any_rank`: also where tensors have more axes than Core ML's."""
+
+    lower: Lower
+    any_rank: bool = False
 
 
-def lowers(*ops: str) -> Callable[[Lower], Lower]:
+_TABLE: dict[str, Entry] = {}
+
+
+def lowers(*ops: str, any_rank: bool = False) -> Callable[[Lower], Lower]:
     """Declare a function as what writes these operators of ONNX."""
 
     def declare(function: Lower) -> Lower:
         for op in ops:
             assert op not in _TABLE, f"{op} is written by two functions"
-            _TABLE[op] = function
+            _TABLE[op] = Entry(function, any_rank)
         return function
 
     return declare
 
 
-def table() -> dict[str, Lower]:
+def table() -> dict[str, Entry]:
     """The whole table."""
     import pruna_ir.backends.coreml.ops  # noqa: F401 (its files fill the table)
 

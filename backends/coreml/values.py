@@ -4,59 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pruna_ir.analysis.qdq import params_of
-from pruna_ir.analysis.qdq import stored as stored_behind
 from pruna_ir.backends.coreml.builder import MilBuilder
+from pruna_ir.backends.coreml.constants import ConstantValue, constant_value
 from pruna_ir.backends.coreml.types import narrow
-from pruna_ir.calibration.scheme import QuantParams
+from pruna_ir.backends.unsupported import Unsupported
 
-# Integers that a program stores weights in, to be dequantized when it is loaded.
-_WEIGHT_TYPES = ("int8", "uint8")
-
-
-@dataclass(frozen=True)
-class ConstantValue:
-    """A constant of the graph; `params` say what its integers stand for, where it is stored in integers."""
-
-    name: str
-    array: np.ndarray
-    params: QuantParams | None = None
-
-    def real(self) -> np.ndarray:
-        """Its values, out of integers where they stand for real numbers."""
-        if self.params is None:
-            return self.array
-        scale, zero_point = self.params.broadcast(self.array.ndim)
-        return np.asarray((self.array.astype(np.int64) - zero_point.astype(np.int64)).astype(np.float32) * scale)
-
-    @property
-    def packed(self) -> bool:
-        """Whether the program stores it in integers."""
-        return self.params is not None and self.array.dtype.name in _WEIGHT_TYPES and self.array.ndim > 0
-
-    def transposed(self, order: list[int]) -> ConstantValue:
-        """With its axes in another order."""
-        params = self.params
-        if params is not None and params.axis is not None:
-            params = QuantParams(params.scale, params.zero_point, order.index(params.axis % self.array.ndim))
-        return ConstantValue(self.name, self.array.transpose(order), params)
-
-
-def constant_value(tensor: gs.Tensor) -> ConstantValue | None:
-    """The constant that a tensor is, by itself or behind a DequantizeLinear."""
-    if isinstance(tensor, gs.Constant):
-        return ConstantValue(tensor.name, np.asarray(tensor.values))
-    behind = stored_behind(tensor)
-    if behind is None:
-        return None
-    params = params_of(behind.dequantize)
-    return ConstantValue(behind.constant.name, np.asarray(behind.constant.values), params)
+# Tensors of more axes are held as variables of any shape that have their values in the same sequence.
+MOST_AXES = 5
 
 
 class Names:
@@ -111,26 +70,47 @@ class Values:
         return self.constant(change(known))
 
     def constant(self, known: ConstantValue) -> Any:
-        """A constant, stored in integers if it is."""
+        """A constant, stored in integers if it is; Unsupported for blocks before iOS 18."""
         if not known.packed:
             values = narrow(known.real(), known.name, self.build.ios)
-            key: tuple[Any, ...] = (known.name, values.shape, values.dtype.str, hash(values.tobytes()))
-            if key not in self._constants:
-                self._constants[key] = self.build.const(values, self.names.unique(known.name))
-            return self._constants[key]
-        assert known.params is not None
-        key = ("packed", known.name, known.array.shape, hash(known.array.tobytes()), known.params.scale.tobytes())
+            return self._once(("plain", values.dtype.str), known, lambda name: self.build.const(values, name))
+        if self.build.ios >= 18 and (known.blocks is not None or "4" in known.array.dtype.name):
+            return self._once(("blocks",), known, lambda name: self._blocks(known, name))
+        if known.params is None:
+            raise Unsupported(f"`{known.name}` has a scale for each block", "that needs coreml<ios=18>")
+        return self._once(("affine",), known, lambda name: self._affine(known, name))
+
+    def _once(self, kind: tuple[str, ...], known: ConstantValue, make: Callable[[str], Any]) -> Any:
+        """What `make` makes of a constant under a free name; of the same constant in the same form only once."""
+        key = (kind, known.name, known.array.shape, hash(known.array.tobytes()))
         if key not in self._constants:
-            self._constants[key] = self._packed(known, known.params)
+            self._constants[key] = make(self.names.unique(known.name))
         return self._constants[key]
 
-    def _packed(self, known: ConstantValue, params: QuantParams) -> Any:
-        per_channel = params.axis is not None
+    def _affine(self, known: ConstantValue, name: str) -> Any:
+        """One scale, or one a channel. Integers of 4 bits are stored in 8."""
+        params = known.params
+        assert params is not None
+        dtype = np.dtype(np.uint8 if known.array.dtype.name.startswith("u") else np.int8)
         return self.build(
             "constexpr_affine_dequantize",
-            self.names.unique(known.name),
-            quantized_data=np.ascontiguousarray(known.array),
-            zero_point=params.zero_point.astype(known.array.dtype) if per_channel else params.zero_point[()],
-            scale=params.scale.astype(np.float32) if per_channel else np.float32(params.scale),
+            name,
+            quantized_data=np.ascontiguousarray(known.array.astype(dtype)),
+            zero_point=params.zero_point.astype(dtype)[()],
+            scale=params.scale.astype(np.float32)[()],
             axis=np.int32((params.axis or 0) % known.array.ndim),
         )
+
+    def _blocks(self, known: ConstantValue, name: str) -> Any:
+        """A scale for each block, of integers of 8 or 4 bits."""
+        from coremltools.converters.mil.mil import types
+
+        blocks = known.as_blocks()
+        dtype = types.nptype_from_builtin(types.string_to_builtin(known.array.dtype.name))
+
+        def stored(array: np.ndarray, part: str) -> Any:
+            integers = array.astype(np.uint8 if known.array.dtype.name.startswith("u") else np.int8)
+            return self.build.const(np.ascontiguousarray(integers).astype(dtype), self.names.unique(f"{name}_{part}"))
+
+        data, offset = stored(known.array, "integers"), stored(blocks.zero_point, "offset")
+        return self.build("constexpr_blockwise_shift_scale", name, data=data, scale=blocks.scale, offset=offset)

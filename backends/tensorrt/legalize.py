@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pruna_ir.data import Dataset
 
 _CLEAN = "restore-qdq,simplify"
+# Operators whose further outputs may be left out.
+_OPTIONAL_OUTPUTS = frozenset({"Attention", "BatchNormalization", "Dropout", "LayerNormalization", "MaxPool"})
 # Bodies may hold operators that have bodies themselves.
 _DEEPEST = 4
 
@@ -103,10 +105,15 @@ def _write_out(model: Model, data: Dataset | None) -> None:
 
 
 def _drop_unread(graph: gs.Graph) -> None:
-    """Take off further outputs that nothing reads: the parser takes some operators with one output only."""
+    """Take off optional outputs that nothing reads: the parser takes these operators with one output only."""
     read = {id(tensor) for tensor in graph.outputs}
     for node in graph.nodes:
-        while len(node.outputs) > 1 and not node.outputs[-1].outputs and id(node.outputs[-1]) not in read:
+        while (
+            node.op in _OPTIONAL_OUTPUTS
+            and len(node.outputs) > 1
+            and not node.outputs[-1].outputs
+            and id(node.outputs[-1]) not in read
+        ):
             node.outputs.pop()
 
 

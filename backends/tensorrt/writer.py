@@ -39,8 +39,9 @@ def write_bundle(
         (folder / names[precision]).parent.mkdir(exist_ok=True)
         model.save(folder / names[precision])
     described = {"format": 1, "networks": names, "layers": [layer.to_json() for layer in layers]}
-    _write_json(folder / PRECISION, described)
-    _write_json(folder / PROFILES, {name: profile.to_json() for name, profile in profiles.items()})
+    (folder / PRECISION).write_text(_entries(described), encoding="utf-8")
+    found = {name: profile.to_json() for name, profile in profiles.items()}
+    (folder / PROFILES).write_text(_entries(found), encoding="utf-8")
     shipped = files("pruna_ir.backends.tensorrt.bundle")
     (folder / SCRIPT).write_text(shipped.joinpath(SCRIPT).read_text(encoding="utf-8"), encoding="utf-8")
     text = Template(shipped.joinpath(README).read_text(encoding="utf-8"))
@@ -64,7 +65,7 @@ def trtexec(profiles: Mapping[str, Profile]) -> str:
             for end, flag in _FLAGS.items()
         ]
     parts.append("--timingCacheFile=timing.cache --profilingVerbosity=detailed --exportLayerInfo=layers.json")
-    return " \\\n    ".join(parts)
+    return " \\\n        ".join(parts)
 
 
 def _by(shape: Sequence[int]) -> str:
@@ -78,5 +79,13 @@ def _counted(layers: Sequence[Layer]) -> str:
     return ", ".join(f"{count} in {precision}" for precision, count in counts.items()) or "none"
 
 
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+def _entries(value: Mapping[str, object]) -> str:
+    """A JSON object with an entry a line, and an item a line where an entry is a list."""
+    lines = (f" {json.dumps(name)}: {_items(entry)}" for name, entry in value.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _items(entry: object) -> str:
+    if not isinstance(entry, list) or not entry:
+        return json.dumps(entry)
+    return "[\n" + ",\n".join(f"  {json.dumps(item)}" for item in entry) + "\n ]"

@@ -16,7 +16,7 @@ from pruna_ir.backends.tflite.interface import ENTRY, Interface, Port
 from pruna_ir.backends.tflite.session import LiteSession, require_litert
 from pruna_ir.data.preprocess import Preprocessing
 from pruna_ir.diagnostics import error
-from pruna_ir.emission import Backend, Check, Emitted, Feeds
+from pruna_ir.emission import Backend, Check, Emitted, Feeds, first_samples
 from pruna_ir.model.spec import TensorSpec
 from pruna_ir.pipeline.options import option
 
@@ -51,6 +51,7 @@ class TfliteBackend(Backend):
     )
     io_dtype: Literal["float", "int8"] = option("float", "quantized inputs and outputs: from and to float, or integers")
     batch: int = option(1, "samples that the file takes at a time, where the model leaves that open", low=1)
+    shapes: tuple[str, ...] = option((), "sizes of other open dimensions, by the model's names for them: [length:128]")
     labels: str = option("", "text file with the name of a class a line, which is packed into the file")
     preprocessing: Preprocessing | None = None
 
@@ -71,7 +72,7 @@ class TfliteBackend(Backend):
         from pruna_ir.backends.tflite.legality import in_int8, require_legal
         from pruna_ir.backends.tflite.legalize import legalize
 
-        legal = legalize(model, batch=self.batch, weights=self.dtype)
+        legal = legalize(model, batch=self.batch, weights=self.dtype, sizes=_sizes(self.shapes))
         in_int8(legal)
         require_legal(legal)
         return legal
@@ -98,6 +99,9 @@ class TfliteBackend(Backend):
         assert isinstance(fast, LiteSession)
         loads = Check("loads", f"LiteRT {ai_edge_litert.__version__}: {coverage(fast)}")
         scales = require_same_scales(emitted.model.graph, file_params(fast.content))
+        samples = [sample for sample in samples if _fits(sample, emitted.model)] or first_samples(
+            emitted.reference, None
+        )
         if not samples:
             return (loads, scales, Check("outputs", "not compared: no inputs are known that the model runs on"))
         limit = LIMITS["float" if scales == NO_SCALES else "quantized"]
@@ -156,6 +160,22 @@ class TfliteBackend(Backend):
 
 
 _IO_DTYPES = {"float": "float32", "int8": "int8"}
+
+
+def _fits(sample: Feeds, model: Model) -> bool:
+    """Whether a sample has the sizes that a model takes, whatever the number of samples."""
+    return all(sample[spec.name].shape[1:] == spec.shape[1:] for spec in model.inputs())
+
+
+def _sizes(texts: Sequence[str]) -> dict[str, int]:
+    """Sizes by name; P004 for text that is none."""
+    found = {}
+    for text in texts:
+        name, _, size = text.rpartition(":")
+        if not name or not size.isdigit() or int(size) < 1:
+            raise error("P004", f"`{text}` is no name and size", place="tflite<shapes>", help="such as [length:128]")
+        found[name] = int(size)
+    return found
 
 
 def _interface(model: Model, program: Program) -> Interface:

@@ -9,7 +9,7 @@ them and alone, and stay there if fewer bytes move.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +45,7 @@ class LayoutPlan:
         outputs: Sequence[gs.Tensor],
     ) -> None:
         self._kernels, self._table, self._borders = kernels, table, borders
+        self._known = {id(kernel): kernel for kernel in kernels}
         self._wanted = {id(tensor): self._border(tensor) for tensor in outputs}
         self._writers = {id(tensor): (kernel, k) for kernel in kernels for k, tensor in enumerate(kernel.outputs)}
         self._readers: dict[int, list[_Read]] = {}
@@ -65,6 +66,11 @@ class LayoutPlan:
     def mode(self, kernel: Kernel) -> Layout:
         """The layout that a kernel works in."""
         return self._modes[id(kernel)]
+
+    def writer(self, tensor: gs.Tensor) -> Kernel | None:
+        """The kernel that writes a value; None for what comes in from outside."""
+        found = self._writers.get(id(tensor))
+        return None if found is None else found[0]
 
     def columns(self, tensor: gs.Tensor) -> ColumnOrder | None:
         """The order in which the columns of a flattened value are stored, if that is not ONNX's."""
@@ -151,16 +157,16 @@ class LayoutPlan:
     def _take(self, changed: Modes) -> bool:
         """Change modes if that saves bytes."""
         touched: dict[int, gs.Tensor] = {}
-        for kernel in self._kernels:
-            if id(kernel) in changed:
-                touched |= {id(tensor): tensor for tensor in [*kernel.inputs, *kernel.outputs] if _moves(tensor)}
-        after = {**self._modes, **changed}
+        for key in changed:
+            kernel = self._known[key]
+            touched |= {id(tensor): tensor for tensor in [*kernel.inputs, *kernel.outputs] if _moves(tensor)}
+        after = ChainMap(changed, self._modes)
         if self._cost(touched.values(), after) >= self._cost(touched.values(), self._modes):
             return False
-        self._modes = after
+        self._modes.update(changed)
         return True
 
-    def _cost(self, tensors: Iterable[gs.Tensor], modes: Modes) -> int:
+    def _cost(self, tensors: Iterable[gs.Tensor], modes: Mapping[int, Layout]) -> int:
         """The bytes that are moved between layouts."""
         total = 0
         for tensor in tensors:
@@ -173,19 +179,19 @@ class LayoutPlan:
             total += len(wanted) * math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
         return total
 
-    def _written(self, tensor: gs.Tensor, modes: Modes) -> Layout:
+    def _written(self, tensor: gs.Tensor, modes: Mapping[int, Layout]) -> Layout:
         if id(tensor) not in self._writers:
             return self._border(tensor)
         kernel, k = self._writers[id(tensor)]
         return self.rule(kernel).output_layout(kernel, k, modes[id(kernel)])
 
-    def _takes(self, read: _Read, layout: Layout, modes: Modes) -> bool:
+    def _takes(self, read: _Read, layout: Layout, modes: Mapping[int, Layout]) -> bool:
         """Whether a kernel reads a value as it lies."""
         if self.rule(read.kernel).takes(read.kernel, read.index, layout):
             return True
         return same_order(read.kernel.inputs[read.index].shape, layout, self._read_in(read, modes))
 
-    def _read_in(self, read: _Read, modes: Modes) -> Layout:
+    def _read_in(self, read: _Read, modes: Mapping[int, Layout]) -> Layout:
         """The layout in which a value is read; one that is broadcast is read in the part of it that it has."""
         rule, mode = self.rule(read.kernel), modes[id(read.kernel)]
         size = len(read.kernel.inputs[read.index].shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir.backends.refusals import refusal
 from pruna_ir.backends.tflite.borders import border_layouts
 from pruna_ir.backends.tflite.contraction import Contraction, contract
 from pruna_ir.backends.tflite.kernels import Kernel
@@ -12,10 +13,10 @@ from pruna_ir.backends.tflite.layout_plan import LayoutPlan
 from pruna_ir.backends.tflite.layouts import Layout, identity
 from pruna_ir.backends.tflite.op import Op
 from pruna_ir.backends.tflite.program import Binding, Program, Tensor
-from pruna_ir.backends.tflite.refusals import refusal
 from pruna_ir.backends.tflite.table import Entry, Unsupported, table
 from pruna_ir.backends.tflite.tensors import Tensors, constant_value, static
 from pruna_ir.backends.tflite.tidying import tidy
+from pruna_ir.backends.tflite.types import check_types
 from pruna_ir.backends.unsupported import Failures
 from pruna_ir.model import Model
 
@@ -29,6 +30,7 @@ def lower(model: Model, *, io: str = "onnx", weights: str = "float32", io_dtype:
     quantized inputs and outputs (`int8`: without conversions from and to float).
     """
     entries = table()
+    check_types(model.graph)
     contraction = contract(model.graph, entries, integer_border=io_dtype == "int8")
     program = Program(remarks=list(contraction.remarks))
     tensors = Tensors(contraction.params, program.operators.append, half=weights == "float16", hybrid=weights == "int8")
@@ -58,7 +60,7 @@ def _check_shapes(contraction: Contraction, entries: dict[str, Entry], failures:
     """All that cannot be written because it is unknown or has no fixed shape, before anything is planned."""
     for kernel in contraction.kernels:
         if kernel.op not in entries:
-            failures.add(kernel.node, refusal(kernel.op))
+            failures.add(kernel.node, refusal(kernel.node, "LiteRT"))
             continue
         for tensor in [*kernel.inputs, *kernel.outputs]:
             if not tensor.is_empty() and not _is_static(tensor):

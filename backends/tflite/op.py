@@ -14,7 +14,14 @@ from pruna_ir.backends.tflite.layout_plan import LayoutPlan
 from pruna_ir.backends.tflite.layouts import Layout, identity
 from pruna_ir.backends.tflite.program import Operator, Quantization, Tensor
 from pruna_ir.backends.tflite.table import Unsupported
-from pruna_ir.backends.tflite.tensors import Tensors, constant_value, narrowed, static
+from pruna_ir.backends.tflite.tensors import Tensors, constant_value, static
+from pruna_ir.backends.tflite.types import narrowed
+
+# Operators whose results are never negative, those whose results are values of their input, and how many of these are
+# looked behind.
+_NEVER_NEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax", "Abs", "Exp", "Sqrt"})
+_MOVES = frozenset({"MaxPool", "Reshape", "Transpose", "Slice", "Identity"})
+_LOOK_BACK = 8
 
 
 class Op:
@@ -106,6 +113,20 @@ class Op:
     def result_columns(self) -> ColumnOrder | None:
         """The same of the first output."""
         return self._plan.columns(self.kernel.outputs[0])
+
+    def never_negative(self, index: int = 0) -> bool:
+        """Whether no value of an input can be below zero, by what writes it."""
+        value = self.kernel.inputs[index]
+        for _ in range(_LOOK_BACK):
+            kernel = self._plan.writer(value)
+            if kernel is None:
+                return False
+            if kernel.activation in ("RELU", "RELU6") or kernel.op in _NEVER_NEGATIVE:
+                return True
+            if kernel.op not in _MOVES:
+                return False
+            value = kernel.inputs[0]
+        return False
 
     def read_flat(self, index: int = 0) -> Tensor:
         """An input as any tensor that holds its values in ONNX's order, whatever its shape."""

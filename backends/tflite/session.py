@@ -85,16 +85,23 @@ class LiteSession:
             raise error("E002", f"LiteRT failed while running the file: {_line(failure)}") from None
         found = {}
         for port, detail in zip(self.interface.outputs, self._outputs, strict=True):
-            values = np.array(self.native.get_tensor(detail["index"]))
+            values = self._read(detail)
             found[port.spec.name] = port.from_file(_to_model(values, detail, port.spec.dtype))
         return found
+
+    def _read(self, detail: Mapping[str, Any]) -> np.ndarray:
+        """The values of an output; LiteRT does not hand out tensors without any."""
+        if 0 in detail["shape"]:
+            return np.empty(detail["shape"], detail["dtype"])
+        return np.array(self.native.get_tensor(detail["index"]))
 
     def _feed(self, feeds: Feeds) -> None:
         for port, detail in zip(self.interface.inputs, self._inputs, strict=True):
             values = _to_file(port.to_file(np.asarray(feeds[port.spec.name])), detail, port.spec)
             if values.shape != tuple(detail["shape"]):
                 raise _misfit(port, detail, values)
-            self.native.set_tensor(detail["index"], values.copy(order="C"))
+            if values.size:
+                self.native.set_tensor(detail["index"], values.copy(order="C"))
 
 
 def read_interface(content: bytes) -> Interface | None:

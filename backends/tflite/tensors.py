@@ -13,31 +13,11 @@ from pruna_ir.analysis.qdq import stored as stored_behind
 from pruna_ir.backends.tflite.constants import Constants
 from pruna_ir.backends.tflite.layouts import Layout, identity, padded, same_order, stored_shape
 from pruna_ir.backends.tflite.program import Operator, Quantization, Tensor
-from pruna_ir.backends.tflite.table import Unsupported
+from pruna_ir.backends.tflite.types import narrow, narrowed
 from pruna_ir.calibration.scheme import QuantParams
 
-# Types that no kernel computes in, and what they become.
-_NARROWED = {"int64": np.int32, "float64": np.float32, "float16": np.float32, "bfloat16": np.float32}
-
-
-def narrowed(dtype: Any) -> np.dtype:
-    """The type in which values of an ONNX type are stored."""
-    found = np.dtype(dtype)
-    wanted: np.dtype = np.dtype(_NARROWED.get(found.name, found))
-    return wanted
-
-
-def narrow(array: np.ndarray, name: str) -> np.ndarray:
-    """Values of a constant in the type that they are stored in; Unsupported if 32 bits do not hold them."""
-    wanted = narrowed(array.dtype)
-    if array.dtype == wanted:
-        return array
-    if array.dtype.kind == "i" and array.size:
-        info = np.iinfo(np.int32)
-        if array.min() < info.min or array.max() > info.max:
-            raise Unsupported(f"the constant `{name}` holds integers that 32 bits do not")
-    with np.errstate(over="ignore"):
-        return array.astype(wanted)
+# Types of integers that the file can hold for real numbers: others become floats.
+_UNPACKED = ("int8", "uint8")
 
 
 @dataclass(frozen=True)
@@ -204,6 +184,8 @@ class Tensors:
             if half and array.ndim > 1 and _is_half(array):
                 return self._dequantized(self.raw(array.astype(np.float16), known.name))
             return self.constant(array, known.name)
+        if not integers and known.array.dtype.name not in _UNPACKED:
+            return self.constant(change(known.real()), known.name)
         place = 0 if known.params.axis is None else axis(known.params.axis % known.array.ndim)
         packed = self.raw(change(known.array), known.name, quantization_of(known.params, place))
         return packed if integers else self._dequantized(packed)

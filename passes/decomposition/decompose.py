@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import onnx
+import onnx_graphsurgeon as gs
 
 from pruna_ir import registry
 from pruna_ir.model import Model
@@ -12,7 +13,8 @@ from pruna_ir.model.checks import graphs
 from pruna_ir.model.conversion import expand
 from pruna_ir.passes.recognition.expand import expandable
 from pruna_ir.pipeline.manager import PassManager
-from pruna_ir.pipeline.rules import Rule
+from pruna_ir.pipeline.rewriter import Rewriter
+from pruna_ir.pipeline.rules import Rule, op_key
 
 
 def decompose(model: Model, written: Collection[str], target: str) -> bool:
@@ -31,6 +33,17 @@ def decompose(model: Model, written: Collection[str], target: str) -> bool:
     return True
 
 
+def why_not(node: gs.Node) -> str:
+    """Why no rule writes a node out; empty if there is no rule for its operator."""
+    rewriter = Rewriter(gs.Graph(nodes=[node]))
+    for rule in _rules():
+        match = rule.match(node) if op_key(node) in rule.roots else None
+        reason = None if match is None else rule.check(match, rewriter)
+        if reason is not None:
+            return str(reason)
+    return ""
+
+
 def _rules() -> list[Rule]:
     return [registry.resolve(reference)() for reference in registry.DECOMPOSITION_RULES.values()]
 
@@ -46,6 +59,8 @@ def _expand(model: Model, bodies: set[str]) -> bool:
             proto = expand(proto, waiting[0])
         except RuntimeError:  # it stays, and the back end says that it cannot be written
             continue
+    if tried <= _operators(proto):  # none has a body at this opset
+        return False
     model.adopt(proto)
     return True
 

@@ -19,7 +19,7 @@ from pruna_ir.passes.pruning.allocation.latency import time_costs, timer, widths
 from pruna_ir.passes.pruning.allocation.model_costs import COSTS, WHOLES, Costs
 from pruna_ir.passes.pruning.candidates import Candidate, Survey
 from pruna_ir.passes.pruning.cutting import Trial, cut
-from pruna_ir.passes.pruning.ranking import OBS, Ranker, Ranking
+from pruna_ir.passes.pruning.ranking import Ranker, Ranking
 from pruna_ir.pipeline.context import Progress
 
 LATENCY = "latency"
@@ -43,7 +43,7 @@ class Goal:
 class Choice:
     """Chooses what goes of `model`, whose budgets are fractions of `reference`.
 
-    `solves` says that weights are solved for afterwards; `sample` gives what times are taken on.
+    `sample` gives what times are taken on.
     """
 
     model: Model
@@ -52,7 +52,6 @@ class Choice:
     survey: Survey
     ranker: Ranker
     goal: Goal
-    solves: bool
     sample: Callable[[], Feeds]
     progress: Progress
 
@@ -64,8 +63,8 @@ class Choice:
     def removals(self) -> dict[str, Any]:
         """The units that go of each group that is cut (`removed`), and why others could not be cut (`refused`).
 
-        As JSON values. A number stands for units that are chosen while the weights are solved. Where a cut turns out
-        not to work, the groups to blame are left whole and the rest is chosen anew. Raises P010.
+        As JSON values. Where a cut turns out not to work, the groups to blame are left whole and the rest is chosen
+        anew. Raises P010.
         """
         refused: dict[str, str] = {}
         while True:
@@ -73,13 +72,9 @@ class Choice:
             trial = Trial(self.model, self.analysis)
             accepted = trial.accept(self._first(self._allocate(chosen)))
             if not trial.refused:
-                removed = {name: self._stored(name, units) for name, units in accepted.items()}
+                removed = {name: [int(unit) for unit in units] for name, units in accepted.items()}
                 return {"removed": removed, "refused": refused}
             refused |= trial.refused
-
-    def _stored(self, name: str, units: np.ndarray) -> int | list[int]:
-        later = self.solves and self.rankings[name].criterion == OBS and not self.analysis.group(name).reduces
-        return len(units) if later else [int(unit) for unit in units]
 
     def _first(self, widths: Mapping[str, int]) -> dict[str, np.ndarray]:
         """The units that go first, of groups of these widths."""

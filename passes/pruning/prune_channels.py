@@ -183,7 +183,6 @@ class PruneChannels(Pass):
             survey,
             Ranker(model, analysis, self.criterion, batches, self.measure and self._allocates, context.seed),
             goal,
-            self.recover != "none",
             lambda: first_feeds(context.data, model),
             context.progress,
         )

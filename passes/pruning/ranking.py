@@ -24,7 +24,7 @@ FALLBACK = "group-l2"
 SAMPLES = 640
 EFFECT_SHARE = 0.2
 # Single units, which may be thousands, are tried on so few samples that these are run about so often in all.
-UNIT_RUNS = 1 << 16
+UNIT_RUNS = 1 << 15
 
 Feeds = Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]

@@ -26,15 +26,15 @@ def cut_with_least_squares(
 ) -> tuple[Model, Removed]:
     """The pruned model with weights that make up for what was cut, and the units that went.
 
-    `options` are those that `analysis` was made with. Of groups for which a number is given the units are chosen as
-    they are reached, from what the layers before them have become. Groups over which something is normalized are cut
-    first, and their units must be given: there a zero is not the same as nothing.
+    `options` are those that `analysis` was made with. Groups over which something is normalized are cut first: there a
+    zero is not the same as nothing.
     """
     normalized = {name: np.array(units) for name, units in removals.items() if analysis.group(name).reduces}
     others = {name: units for name, units in removals.items() if name not in normalized}
     shrunk = cut(model, analysis, normalized) if normalized else model.clone()
     rest = analysis.without({name: units.tolist() for name, units in normalized.items()})
     groups = [group for group in coupled(shrunk, rest) if group.name in others]
-    removed = reconstruct(shrunk, groups, others, batches, progress=progress)
+    removed = {group.name: np.sort(np.array(others[group.name], np.int64)) for group in groups}
+    reconstruct(shrunk, groups, removed, batches, progress=progress)
     # Layers have got biases since, which hold units too.
     return cut(shrunk, analyze(shrunk, options), removed), {**normalized, **removed}

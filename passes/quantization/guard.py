@@ -41,17 +41,22 @@ NO_WEIGHTS = "it has no weights, and what is around it stays in float"
 
 @dataclass
 class Verdict:
-    """Which regions are quantized (by number), and for each other one why it is not."""
+    """Which regions are quantized (by number), and for each other one why it is not.
+
+    `corrected` says that they are accurate enough with their biases corrected only.
+    """
 
     chosen: list[int] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
+    corrected: bool = False
 
 
 @dataclass
 class Guard:
     """Chooses regions by measuring whole models, never by adding up costs of ops: fusion does not add up.
 
-    `build` makes the model with a set of regions quantized, `kernels` names what then runs in integers.
+    `build` makes the model with a set of regions quantized, `kernels` names what then runs in integers. `correct` takes
+    such a model to one with its biases corrected, and is tried where the model alone has lost too much.
     """
 
     baseline: Model
@@ -61,6 +66,8 @@ class Guard:
     kernels: Callable[[Chosen], frozenset[str]]
     context: Context
     feeds: dict[str, np.ndarray]
+    correct: Callable[[Model], Model] | None = None
+    _rescued: set[Chosen] = field(default_factory=set)
     _gains: dict[tuple[Chosen, Chosen], float] = field(default_factory=dict)
     _sessions: dict[Chosen, Session] = field(default_factory=dict)
 
@@ -74,7 +81,7 @@ class Guard:
         if chosen and self._measures_speed and (speed := self._gain(NOTHING, chosen)) < 1.0:
             self._refuse(chosen, verdict, f"with the regions that are accurate it runs at {speed:.2f}x")
             chosen = NOTHING
-        verdict.chosen = sorted(chosen)
+        verdict.chosen, verdict.corrected = sorted(chosen), chosen in self._rescued
         return verdict
 
     @property
@@ -174,7 +181,14 @@ class Guard:
 
     def _drop(self, chosen: Chosen, evaluator: Evaluator) -> float:
         hopeless = self.context.max_drop + HOPELESS
-        return unless_refused(lambda: evaluator.drop(self.build(chosen), hopeless), math.inf)
+        drop = unless_refused(lambda: evaluator.drop(self.build(chosen), hopeless), math.inf)
+        correct = self.correct
+        if correct is None or drop > hopeless or evaluator.acceptable(drop, self.context.max_drop):
+            return drop
+        better = unless_refused(lambda: evaluator.drop(correct(self.build(chosen)), hopeless), math.inf)
+        if better < drop:
+            self._rescued.add(chosen)
+        return min(drop, better)
 
     def _inaccurate(self, drop: float, evaluator: Evaluator, without: Chosen, chosen: Chosen) -> str:
         """What the region costs, and what it would have won."""

@@ -46,7 +46,7 @@ def insert_qdq(graph: gs.Graph, plan: Plan, target: Target, ranges: Mapping[str,
 class _Inserter:
     def __init__(self, graph: gs.Graph, plan: Plan, target: Target, ranges: Mapping[str, Range]) -> None:
         self.graph, self.plan, self.target = graph, plan, target
-        self.groups = ScaleGroups(plan, target, ranges)
+        self.groups = ScaleGroups(plan, target, ranges, {id(tensor) for tensor in graph.outputs})
         self.rewriter = Rewriter(graph)
         self.position = {id(node): index for index, node in enumerate(graph.nodes)}
         self.writers = [kernel for kernel in plan.kernels if kernel.writes_integers]

@@ -20,7 +20,8 @@ from pruna_ir.model.invariants import node_name
 from pruna_ir.model.opset import raise_opset
 from pruna_ir.passes.quantization.answers import is_answer, last_to_round
 from pruna_ir.passes.quantization.behind import function_behind
-from pruna_ir.passes.quantization.guard import NO_WEIGHTS, Chosen, Guard
+from pruna_ir.passes.quantization.bias_shifts import corrected
+from pruna_ir.passes.quantization.guard import NO_WEIGHTS, Chosen, Guard, Verdict
 from pruna_ir.passes.quantization.insert import insert_qdq
 from pruna_ir.passes.quantization.masks import drowned, raise_masked
 from pruna_ir.passes.quantization.obstacles import unfit_for
@@ -68,6 +69,9 @@ class Quantize(Pass):
     exclude: tuple[str, ...] = option((), "nodes that stay in float: globs over names, or op:TYPE")
     samples: int = option(512, "calibration samples to use at most", low=1)
     guard: bool = option(True, "measure speed and accuracy, and keep regions in float that lose")
+    correct_bias: bool = option(
+        False, "where regions lose too much, judge them with biases corrected, and leave these so if that helps"
+    )
 
     def run(self, model: Model, context: Context) -> PassResult:
         """Quantize `model`."""
@@ -99,9 +103,13 @@ class Quantize(Pass):
         plan = self._without(model, target, plan, unfit, result)
         ranges = self._ranges(model, plan, target, statistics)
         regions = split(plan)
-        chosen = self._choose(model, target, regions, ranges, context, result)
         context.before_rounding(model)
+        verdict = self._choose(model, target, regions, ranges, context, result)
+        chosen = frozenset(verdict.chosen)
         kernels = apply(model, target, keys(regions, chosen), ranges)
+        if verdict.corrected:
+            model.replace_with(_corrected(model, context))
+            result.remarks.append(self.remark(RemarkKind.PASSED, "", "accurate enough with corrected biases only"))
         if kernels:
             result.count("integer kernels", len(kernels))
         result.remarks += [self._outcome(regions[index], kernels) for index in sorted(chosen)]
@@ -202,9 +210,9 @@ class Quantize(Pass):
         ranges: Mapping[str, Range],
         context: Context,
         result: PassResult,
-    ) -> Chosen:
+    ) -> Verdict:
         if not self.guard or not regions:
-            return frozenset(range(len(regions)))
+            return Verdict(list(range(len(regions))))
 
         def build(chosen: Chosen) -> Model:
             candidate = model.clone()
@@ -220,11 +228,18 @@ class Quantize(Pass):
             text = "no labels to score with: what counts as accuracy is agreement with the float model"
             result.remarks.append(self.remark(RemarkKind.ANALYSIS, "", text))
         feeds = next(iter(calibration.head(1).batches(1))).feeds
-        guard = Guard(model, target, regions, build, effective, context, feeds)
-        verdict = context.decisions.decide(f"{self} regions", lambda: asdict(guard.choose()))
-        for region, reason in verdict["reasons"].items():
+        correct = (lambda candidate: _corrected(candidate, context)) if self.correct_bias else None
+        guard = Guard(model, target, regions, build, effective, context, feeds, correct)
+        verdict = Verdict(**context.decisions.decide(f"{self} regions", lambda: asdict(guard.choose())))
+        for region, reason in verdict.reasons.items():
             result.remarks.append(self.remark(RemarkKind.MISSED, "", "region {} stays in float: {}", region, reason))
-        return frozenset(verdict["chosen"])
+        return verdict
+
+
+def _corrected(model: Model, context: Context) -> Model:
+    """A quantized model with its biases corrected; the float one is kept in the context."""
+    assert context.quantization is not None
+    return corrected(model, context.quantization, context)
 
 
 def _scored(context: Context, calibration: Split) -> bool:

@@ -6,7 +6,7 @@ tensors are joined into groups, and each group is solved once, from the ranges o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -29,10 +29,11 @@ class _Group:
 class ScaleGroups:
     """Scale and zero point of every activation of a plan.
 
-    `ranges` holds the range of each tensor that the plan calibrates. Raises KeyError if one is missing.
+    `ranges` holds the range of each tensor that the plan calibrates. Raises KeyError if one is missing. `outputs` are
+    the ids of the graph's outputs.
     """
 
-    def __init__(self, plan: Plan, target: Target, ranges: Mapping[str, Range]) -> None:
+    def __init__(self, plan: Plan, target: Target, ranges: Mapping[str, Range], outputs: Collection[int] = ()) -> None:
         self.scheme, self.ranges = target.activations, ranges
         self.writers = {id(tensor): kernel for kernel in plan.kernels for tensor in kernel.outputs}
         self._groups: dict[int, _Group] = {}
@@ -48,6 +49,9 @@ class ScaleGroups:
                 for _, tensor in kernel.activations():
                     if self._group(tensor).fixed is None:
                         self._join(tensor, kernel.output)
+            if kernel.row.scales is Scales.UNION:
+                for tensor in self._written_for(kernel, outputs):
+                    self._join(tensor, kernel.output)
 
     def params(self, tensor: gs.Tensor) -> QuantParams:
         """Scale and zero point of a tensor that some kernel reads or writes in integers."""
@@ -58,8 +62,9 @@ class ScaleGroups:
 
     def other_params(self, kernel: Kernel, tensor: gs.Tensor) -> QuantParams | None:
         """What a kernel with equal scales reads a tensor in, if it is not what the tensor has: that one is fixed."""
-        apart = kernel.row.scales is Scales.EQUAL and self._group(tensor) is not self._group(kernel.output)
-        return self.params(kernel.output) if apart else None
+        if kernel.row.scales is not Scales.EQUAL or self.params(tensor) is self.params(kernel.output):
+            return None
+        return self.params(kernel.output)
 
     def saturates(self, kernel: Kernel) -> bool:
         """Whether no integer of the output lies outside of what the absorbed activation function gives."""
@@ -79,42 +84,53 @@ class ScaleGroups:
         for tensor in gone.tensors:
             self._groups[id(tensor)] = kept
 
+    def _written_for(self, union: Kernel, outputs: Collection[int]) -> list[gs.Tensor]:
+        """What kernels with a free scale write for a union alone: in its scale from the start it is rounded once.
+
+        Where an activation function is absorbed, the range must end where that clips: that of all inputs then has to.
+        """
+        reads = [read for _, read in union.activations()]
+        bounds = {self._bounds(read) for read in reads}
+        writers = [self.writers.get(id(read)) for read in reads]
+        return [
+            read
+            for read, writer in zip(reads, writers, strict=True)
+            if writer is not None and writer.row.scales is Scales.FREE and self._group(read).fixed is None
+            if len(read.outputs) == 1 and id(read) not in outputs
+            if self._bounds(read) == Bounds() or len(bounds) == 1
+        ]
+
     def _solve(self, group: _Group) -> QuantParams:
         if group.fixed is not None:
             return group.fixed
         sources = [tensor for tensor in group.tensors if not self._follows(tensor)]
-        unions = [self.writers[id(tensor)] for tensor in sources if self._is_union(tensor)]
-        if unions and len(sources) == 1:
-            return _union([self.params(read) for _, read in unions[0].activations()], self.scheme)
-        outside = self._ranges_from_outside(group)
-        found = _hull([*(self._range(tensor) for tensor in sources), *outside])
-        bounds = [*(self._bounds(tensor) for tensor in sources), *(Bounds() for _ in outside)]
+        outside = self._read_from_outside(group)
+        if outside and not sources:
+            return _union([self.params(read) for read in outside], self.scheme)
+        found = _hull([*map(self._range, sources), *(self.scheme.range(self.params(read)) for read in outside)])
+        widest = next((self.params(read) for read in outside if self.scheme.range(self.params(read)) == found), None)
+        if widest is not None:
+            return widest
+        bounds = [self._bounds(tensor) for tensor in (*sources, *outside)]
         return fit(self.scheme, found, Bounds(min(b.low for b in bounds), max(b.high for b in bounds)))
 
     def _follows(self, tensor: gs.Tensor) -> bool:
-        """Whether other tensors of the group decide what values this one takes."""
+        """Whether other tensors decide what values this one takes."""
         writer = self.writers.get(id(tensor))
-        return writer is not None and writer.row.scales in (Scales.MOVED, Scales.EQUAL)
-
-    def _is_union(self, tensor: gs.Tensor) -> bool:
-        writer = self.writers.get(id(tensor))
-        return writer is not None and writer.row.scales is Scales.UNION
+        return writer is not None and writer.row.scales is not Scales.FREE
 
     def _range(self, tensor: gs.Tensor) -> Range:
         if isinstance(tensor, gs.Constant):
             return Range(min(float(tensor.values.min()), 0.0), max(float(tensor.values.max()), 0.0))
-        if self._is_union(tensor):
-            reads = self.writers[id(tensor)].activations()
-            return _hull([self.scheme.range(self.params(read)) for _, read in reads])
         return self.ranges[tensor.name]
 
-    def _ranges_from_outside(self, group: _Group) -> list[Range]:
-        """What kernels with equal scales read that keeps a fixed scale of its own."""
+    def _read_from_outside(self, group: _Group) -> list[gs.Tensor]:
+        """What kernels that join values into the group read with scales of their own."""
         writers = [self.writers[id(tensor)] for tensor in group.tensors if id(tensor) in self.writers]
         return [
-            self.scheme.range(self.params(read))
+            read
             for kernel in writers
-            if kernel.row.scales is Scales.EQUAL
+            if kernel.row.scales in (Scales.EQUAL, Scales.UNION)
             for _, read in kernel.activations()
             if self._group(read) is not group
         ]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Below this, neighbours among 16-bit floats are more than a sixteenth of themselves apart.
+_SMALLEST_HALF = 2.0**-20
 # A range narrower than this has no useful scale: its quantum would be a subnormal float32.
 SMALLEST_RANGE = 1e-30
 
@@ -49,7 +51,8 @@ class Scheme:
 
     `symmetric` puts the zero point in the middle of the type (0 for signed ones). `axis` gives each index along that
     axis its own scale. `narrow` leaves out the lowest value of a signed type, as weights do: int8 is then -127..127.
-    `bits` uses fewer bits than the type has (None: all of them).
+    `bits` uses fewer bits than the type has (None: all of them). `half_scales` are scales that 16-bit floats hold,
+    rounded up; the smallest ones stay as they are.
     """
 
     dtype: np.dtype
@@ -57,6 +60,7 @@ class Scheme:
     axis: int | None = None
     narrow: bool = False
     bits: int | None = None
+    half_scales: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
@@ -99,7 +103,8 @@ class Scheme:
 
     def _scale(self, width: np.ndarray, steps: int) -> np.ndarray:
         usable = np.where(width < SMALLEST_RANGE, 1.0, width)
-        return (usable / steps).astype(np.float32)
+        scale: np.ndarray = (usable / steps).astype(np.float32)
+        return _in_half(scale) if self.half_scales else scale
 
     def range(self, params: QuantParams) -> Range:
         """The interval that scale and zero point really represent."""
@@ -127,3 +132,11 @@ class Scheme:
             return self.quantization(Range(float(weights.min()), float(weights.max())))
         others = tuple(axis for axis in range(weights.ndim) if axis != self.axis % weights.ndim)
         return self.quantization(Range(weights.min(axis=others), weights.max(axis=others)))
+
+
+def _in_half(scale: np.ndarray) -> np.ndarray:
+    """Scales rounded up to 16-bit floats, where those are close enough."""
+    with np.errstate(over="ignore"):
+        half = scale.astype(np.float16)
+    up = np.where(half.astype(np.float32) < scale, np.nextafter(half, np.float16(np.inf)), half).astype(np.float32)
+    return np.where((scale < _SMALLEST_HALF) | ~np.isfinite(up), scale, up).astype(np.float32)

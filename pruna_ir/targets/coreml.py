@@ -1,6 +1,7 @@
 """Core ML (ML programs from iOS 17 on): what `quantize` and `dequantize` around MIL ops are fused into.
 
-An ML program states all rounding explicitly, so any scale is legal; rows are the patterns that Core ML Tools' own
+An ML program states all rounding explicitly, so any scale is legal; those that 16-bit floats hold let everything around
+them compute in 16 bits, which the Neural Engine does. Rows are the patterns that Core ML Tools' own
 quantizer marks for the Neural Engine (coremltools 9, CoreMLQuantizer): weighted ops with the activation function behind
 them, sums and products, pools and movements with one scale on both sides. Biases stay in float: `dequantize` takes 8
 bits only. Nothing here can run without Apple's hardware: the rows are read, not proved.
@@ -46,8 +47,8 @@ _OPS = {
 COREML = Target(
     name="coreml",
     description="Core ML from iOS 17 on: asymmetric int8 activations, symmetric int8 weights, float biases",
-    activations=Scheme(np.dtype(np.int8), symmetric=False),
-    weights=Scheme(np.dtype(np.int8), symmetric=True, axis=0, narrow=True),
+    activations=Scheme(np.dtype(np.int8), symmetric=False, half_scales=True),
+    weights=Scheme(np.dtype(np.int8), symmetric=True, axis=0, narrow=True, half_scales=True),
     ops=_OPS,
     accepts=("int8", "uint8"),
     bias_dtype="float32",

@@ -4,7 +4,9 @@ Zero points other than 0 and biases in integers are refused by the parser. Q/DQ 
 of ops with weights, and on the other input of an Add that ends one of those; TensorRT itself moves a Q backwards into
 the kernel before it, over activation functions, pools and movements, so Q/DQ behind an op would only cost accuracy.
 Inputs of a Concat have one scale, else each is rounded again. Widths are those below which NVIDIA's Model Optimizer
-keeps an op in float (0.47). Nothing here can run without NVIDIA's hardware: the rows are read, not proved.
+keeps an op in float (0.47). The rows with weights were seen to become layers that multiply int8 in engines that
+TensorRT for RTX builds without a GPU (tests/pruna_ir/targets/test_tensorrt.py does it again, where it is installed),
+but for ConvTranspose, which only TensorRT itself has an int8 kernel for. Speed is read, not measured.
 """
 
 from __future__ import annotations

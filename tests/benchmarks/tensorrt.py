@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
+import numpy as np
 from pages import put, table
 from quantization import CASES, Case, score
 from rich.console import Console
@@ -52,10 +53,11 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """The row as text; a drop of more than is allowed is marked."""
         drop = self.before - self.after
+        lost = "-" if np.isinf(drop) else f"{drop:+.4f}" + " **too much**" * (round(drop, 4) > ALLOWED)
         return (
             *(self.model, str(self.layers), str(self.quantized), f"{self.built} of {self.quantized}"),
             *(f"{self.engine:,}", f"{self.float_engine:,}", f"{self.seconds:.0f}"),
-            *(f"{self.before:.4f}", f"{self.after:.4f}", f"{drop:+.4f}" + " **too much**" * (round(drop, 4) > ALLOWED)),
+            *(f"{self.before:.4f}", f"{self.after:.4f}", lost),
         )
 
 

@@ -91,7 +91,7 @@ class Row:
         if "problem" in found:
             return (self.model, found["problem"], *"----")
         return (
-            *(self.model, f"{found['bytes']:.3f}", str(found["operators"]), str(self.float["operators"])),
+            *(self.model, f"{found['bytes']:.3f}", str(found["operators"]), str(found["ours"])),
             *(found["time"], f"{found['error']:.1e}"),
         )
 
@@ -196,11 +196,13 @@ def quantize(case: Case, data: BoundDataset, path: Path) -> None:
         model.save(path)
 
 
-def beside_onnx2tf(python: Path, model: Path, ours: Path, samples: list[Feeds], folder: Path) -> dict[str, Any]:
-    """The peer's float file: fed in its own layout, which it turns to channels last."""
-    bound = TfliteBackend().legalize(Model.load(model))
-    source, out = folder / "bound.onnx", folder / "onnx2tf"
+def beside_onnx2tf(python: Path, model: Path, samples: list[Feeds], folder: Path) -> dict[str, Any]:
+    """The peer's float file next to ours, both with images in channels last at the border, which is its only way."""
+    backend = TfliteBackend(io="nhwc")
+    bound = backend.legalize(Model.load(model))
+    source, out, ours = folder / "bound.onnx", folder / "onnx2tf", folder / "ours.tflite"
     bound.save(source)
+    backend.emit(bound, ours)
     command = [str(python), "-m", "onnx2tf", "-i", str(source), "-o", str(out), "-n"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     made = sorted(out.glob("*_float32.tflite"))
@@ -219,7 +221,8 @@ def beside_onnx2tf(python: Path, model: Path, ours: Path, samples: list[Feeds], 
         ratios.append(latency.compare(session, own, pair, seconds=SECONDS).speedup)
     size = made[0].stat().st_size / ours.stat().st_size
     time = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    return {"bytes": size, "operators": len(session.operators()), "time": time, "error": error}
+    operators = [len(item.operators()) for item in (session, own)]
+    return {"bytes": size, "operators": operators[0], "ours": operators[1], "time": time, "error": error}
 
 
 def _turned(feeds: Feeds, session: LiteSession) -> Feeds:
@@ -259,10 +262,11 @@ def measure(name: str, quantized: Path | None, onnx2tf: Path | None) -> Row:
             samples = [dict(batch.feeds) for batch in data.require("calibration").head(SAMPLES).batches(1)]
             row.float = in_float(case.model, samples, plain)
         except PrunaError as failure:
-            row.problem = f"refused: {failure.diagnostic.code} {failure.diagnostic.message}"
+            told = failure.diagnostic
+            row.problem = f"refused, {told.code}: {(told.notes or (told.message,))[0]}"
             return row
         if onnx2tf is not None:
-            row.peer = beside_onnx2tf(onnx2tf, case.model, plain, samples[:4], Path(scratch))
+            row.peer = beside_onnx2tf(onnx2tf, case.model, samples[:4], Path(scratch))
         if name in CASES:
             path = (quantized or Path(scratch)) / f"{name}.onnx"
             quantize(case, data, path)

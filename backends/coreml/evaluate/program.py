@@ -39,8 +39,8 @@ class Program:
     def run(self, feeds: Feeds, observe: Observer | None = None) -> dict[str, Any]:
         """Outputs by name: arrays, or for a classifier a label and a dictionary.
 
-        `observe` is told every value on the way, and may replace it. Raises D003 if the feeds do not fit, E002 where the program does not
-        keep the types and shapes that it declares.
+        `observe` is told every value on the way, and may replace it. Raises D003 if the feeds do not fit, E002 where
+        the program does not keep the types and shapes that it declares.
         """
         values = {id(self.function.inputs[spec.name]): _fed(spec, feeds) for spec in self.inputs}
         with np.errstate(all="ignore"):

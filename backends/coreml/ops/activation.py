@@ -145,10 +145,10 @@ def clip(op: Op) -> None:
 
 @lowers("PRelu")
 def prelu(op: Op) -> None:
-    """prelu with a slope a channel; else the positive part and the slope times the negative part."""
+    """prelu of images with a slope a channel; else the positive part and the slope times the negative part."""
     x, slope = op.read(0), op.constant(1)
     channels = _per_channel(slope, op.rank())
-    if channels is not None and op.rank() >= 3 and op.is_float(x):
+    if channels is not None and op.rank() == 4 and op.is_float(x):
         channels = np.broadcast_to(channels, (op.shape()[1],))
         op.write(op("prelu", x=x, alpha=np.ascontiguousarray(channels)))
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pruna_ir.backends.coreml.op import Op
@@ -69,15 +71,29 @@ def grid_sample(op: Op) -> None:
     mode, padding = op.attr("mode", "linear"), op.attr("padding_mode", "zeros")
     if mode not in _SAMPLING or op.rank() != 4:
         raise Unsupported(f"Core ML samples images, linearly or the nearest, not {mode} with {op.rank()} axes")
+    align = bool(op.attr("align_corners", 0))
+    coordinates, counted = op.read(1), "normalized_minus_one_to_one"
+    if mode == "nearest":  # ONNX takes the even one of two that are as near
+        coordinates, counted = op("round", x=_pixels(op, coordinates, align)), "unnormalized"
     op.write(
         op(
             "resample",
             x=op.read(),
-            coordinates=op.read(1),
+            coordinates=coordinates,
             sampling_mode=_SAMPLING[mode],
             padding_mode=_PADDING[padding],
             padding_value=0.0,
-            coordinates_mode="normalized_minus_one_to_one",
-            align_corners=bool(op.attr("align_corners", 0)),
+            coordinates_mode=counted,
+            align_corners=align,
         )
     )
+
+
+def _pixels(op: Op, coordinates: Any, align: bool) -> Any:
+    """Coordinates from -1 to 1 as those of pixels."""
+    height, width = op.shape()[-2:]
+    sizes = np.array([width, height], np.float32)
+    shifted = op("add", x=coordinates, y=1.0)
+    if align:
+        return op("mul", x=shifted, y=(sizes - 1) / 2)
+    return op("sub", x=op("mul", x=shifted, y=sizes / 2), y=0.5)

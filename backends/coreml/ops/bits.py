@@ -46,10 +46,10 @@ def bitwise(op: Op) -> None:
 @lowers("BitShift")
 def shift(op: Op) -> None:
     """A product with, or a quotient by, a power of two; what leaves the type is lost."""
-    left = op.attr("direction") != "RIGHT"
-    if left and op.dtype().itemsize > 2:
+    bits, left = op.dtype().itemsize * 8, op.attr("direction") != "RIGHT"
+    if bits > _MOST_BITS:
         raise Unsupported(f"Core ML shifts no bits, and does not hold all products of {op.dtype()} instead")
-    amounts = op.cast(op.read(1), np.int32)
-    factors = op("gather", x=(2 ** np.arange(31)).astype(np.int32), indices=amounts, axis=0)
-    x = op.cast(op.read(0), np.int32)
+    powers = np.append(2 ** np.arange(bits), 0 if left else 2**bits).astype(np.int32)
+    amounts = op("minimum", x=op("maximum", x=op.cast(op.read(1), np.int32), y=0), y=bits)
+    factors, x = op("gather", x=powers, indices=amounts, axis=0), op.cast(op.read(0), np.int32)
     op.write(wrapped(op, op("mul", x=x, y=factors), op.dtype()) if left else op("floor_div", x=x, y=factors))

@@ -7,7 +7,6 @@ import numpy as np
 from pruna_ir.backends.coreml.op import Op
 from pruna_ir.backends.coreml.ops.windows import custom_padding
 from pruna_ir.backends.coreml.table import lowers
-from pruna_ir.backends.unsupported import Unsupported
 
 
 @lowers("Conv")
@@ -63,9 +62,9 @@ def conv_transpose(op: Op) -> None:
 def _cut_before(op: Op, whole: list[int], extra: list[int], results: tuple[int, ...]) -> list[int]:
     """How much is cut off in front of every spatial axis."""
     mode = op.attr("auto_pad", "NOTSET")
-    if mode in ("NOTSET", "", "VALID") and op.attr("output_shape") is None:
+    if mode == "VALID":
+        return [0] * len(whole)
+    if mode in ("NOTSET", "") and op.attr("output_shape") is None:
         return [int(pad) for pad in op.attr("pads", [0] * (2 * len(whole)))[: len(whole)]]
-    total = [w + e - r for w, e, r in zip(whole, extra, results, strict=True)]
-    if any(number < 0 for number in total):
-        raise Unsupported("its output_shape is larger than what its windows reach")
-    return [(number + 1) // 2 if mode == "SAME_LOWER" else number // 2 for number in total]
+    more = [max(w + e - r, 0) for w, e, r in zip(whole, extra, results, strict=True)]
+    return [number // 2 if mode == "SAME_UPPER" else number - number // 2 for number in more]

@@ -90,9 +90,9 @@ def _scattered(op: Op, indices: Any, updates: Any) -> Any:
 @lowers("OneHot")
 def one_hot(op: Op) -> None:
     """one_hot, and the two values for its ones and zeros."""
-    depth = int(op.required(1, "depth").reshape(()))
     rank = op.rank() + 1
     axis = int(op.attr("axis", -1)) % rank
+    depth = op.result_shape()[axis]
     known = op.constant(0)
     indices = op.cast(op.read(0), np.int32) if known is None else known.astype(np.int64).astype(np.int32)
     if known is None:
@@ -110,7 +110,7 @@ def one_hot(op: Op) -> None:
 @lowers("TopK")
 def top_k(op: Op) -> None:
     """topk."""
-    count = int(op.required(1, "number of values").reshape(()))
+    count = op.result_shape()[op.axis(-1)]
     ascending, sort = not op.attr("largest", 1), bool(op.attr("sorted", 1))
     found = op("topk", x=op.read(), k=count, axis=op.axis(-1), ascending=ascending, sort=sort or None)
     for index, var in enumerate(found):

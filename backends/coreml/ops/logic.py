@@ -56,6 +56,5 @@ def is_inf(op: Op) -> None:
     x = op.read()
     signs = [sign for sign, name in ((1, "detect_positive"), (-1, "detect_negative")) if op.attr(name, 1)]
     found = [op("equal", x=x, y=np.float32(sign * np.inf)) for sign in signs]
-    op.write(
-        functools.reduce(lambda a, b: op("logical_or", x=a, y=b), found) if found else op("not_equal", x=0.0, y=0.0)
-    )
+    none = [] if found else [op("less", x=op("abs", x=x), y=0.0)]
+    op.write(functools.reduce(lambda a, b: op("logical_or", x=a, y=b), [*found, *none]))

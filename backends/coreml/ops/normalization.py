@@ -47,10 +47,10 @@ def layer_normalization(op: Op) -> None:
     axes = list(range(op.axis(-1), op.rank()))
     epsilon = float(op.attr("epsilon", 1e-5))
     gamma, beta = op.constant(1), op.constant(2)
-    shape = op.shape()[axes[0] :]
+    shape = tuple(op.read().shape[axes[0] :])
     plain = gamma is not None and (beta is not None or not op.has(2)) and not op.writes(1) and not op.writes(2)
-    if plain and gamma is not None and gamma.size == np.prod(shape):
-        gamma = gamma.reshape(shape)
+    if plain and gamma is not None and all(isinstance(size, int | np.integer) for size in shape):
+        gamma = np.broadcast_to(gamma, shape).copy()
         beta = None if beta is None else np.broadcast_to(beta, shape).copy()
         op.write(op("layer_norm", x=op.read(), axes=axes, gamma=gamma, beta=beta, epsilon=epsilon))
         return

@@ -31,9 +31,11 @@ def pad(op: Op) -> None:
     data = sliced(op, data, cuts) if cuts else data
     before, after = ([max(number, 0) for number in side] for side in (before, after))
     if mode == "constant":
-        value = op.required(2, "value").reshape(()) if op.has(2) else 0
-        value = value if op.is_float(data) else int(value)
-        data = op("pad", x=data, pad=interleaved(before, after), mode="constant", constant_val=value)
+        value = op.required(2, "value").reshape(()) if op.has(2) else np.zeros(())
+        if op.is_float(data):
+            data = op("pad", x=data, pad=interleaved(before, after), mode="constant", constant_val=value)
+        else:
+            data = _surrounded(op, data, (before, after), value)
     elif mode in _SOURCES:
         for axis in range(rank):
             if before[axis] or after[axis]:
@@ -41,6 +43,18 @@ def pad(op: Op) -> None:
     else:
         raise Unsupported(f"the mode {mode} is not known")
     op.write(data)
+
+
+def _surrounded(op: Op, data: Any, amounts: tuple[list[int], list[int]], value: np.ndarray) -> Any:
+    """Blocks of a constant beside a variable, for types that `pad` does not take."""
+    for axis, (before, after) in enumerate(zip(*amounts, strict=True)):
+        blocks = [
+            np.full([count if place == axis else int(size) for place, size in enumerate(data.shape)], value, np.int32)
+            for count in (before, after)
+        ]
+        parts = [blocks[0]] * (before > 0) + [data] + [blocks[1]] * (after > 0)
+        data = op("concat", values=parts, axis=axis) if len(parts) > 1 else data
+    return data
 
 
 def _amounts(op: Op, rank: int) -> tuple[list[int], list[int]]:

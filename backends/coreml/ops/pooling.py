@@ -103,9 +103,8 @@ def global_pool(op: Op) -> None:
 def lp_pool(op: Op) -> None:
     """The root of a sum of powers: of a mean of windows, times their size, or of everything."""
     power = int(op.attr("p", 2))
-    if power not in (1, 2):
-        raise Unsupported(f"the norm {power} is not known")
-    data = op("abs", x=op.read()) if power == 1 else op("square", x=op.read())
+    data = op("abs", x=op.read())
+    data = data if power == 1 else op("pow", x=data, y=float(power))
     if op.op == "GlobalLpPool":
         total = op("reduce_sum", x=data, axes=list(range(2, op.rank())), keep_dims=True)
     else:
@@ -117,4 +116,4 @@ def lp_pool(op: Op) -> None:
         bare = _without_padding(windows)
         mean = _pool(op, "avg_pool", data, bare, tuple(0 for _ in bare.size))
         total = op("mul", x=mean, y=float(np.prod(windows.kernel)))
-    op.write(total if power == 1 else op("sqrt", x=total))
+    op.write(total if power == 1 else op("pow", x=total, y=1.0 / power))

@@ -11,7 +11,8 @@ from pruna_ir.backends.tflite.program import Quantization, Tensor
 from pruna_ir.backends.tflite.table import Unsupported, lowers
 
 _UNARY = {"Sigmoid": "LOGISTIC", "Tanh": "TANH"}
-_CLIPS = {(0.0, np.inf): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, 1.0): "RELU_0_TO_1"}
+# RELU_0_TO_1 is not among them: XNNPACK runs the MAXIMUM and MINIMUM that it stands for, but not it.
+_CLIPS = {(0.0, np.inf): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
 
 
 @lowers(*_UNARY, layout=FOLLOWS)

@@ -37,7 +37,10 @@ def bit_cast(op: Op) -> None:
 
 @lowers("Identity", "Dropout", layout=DATA_FOLLOWS)
 def identity(op: Op) -> None:
-    """RESHAPE into the shape that is there."""
-    if op.node.op == "Dropout" and op.writes(1):
-        raise Unsupported("its mask is read")
+    """RESHAPE into the shape that is there. The mask of what Dropout keeps is all of it."""
+    if op.has(2) and op.required(2, "training mode").any():
+        raise Unsupported("it drops values at random")
     op.tensors.reshape_into(op.read(), op.write())
+    if op.writes(1):
+        mask = op.write(1)
+        op.tensors.reshape_into(op.const(np.ones(mask.shape), np.bool_), mask)

@@ -74,7 +74,8 @@ def positive(op: Op, index: int, size: int) -> Tensor:
     if known is not None:
         return op.const(known % size)
     formula = Formula(op)
-    return formula("FLOOR_MOD", formula.cast(op.read(index), np.int32), size)
+    indices = op.read(index, identity(len(op.shape(index))))
+    return formula("FLOOR_MOD", formula.cast(indices, np.int32), size)
 
 
 @lowers("GatherElements")

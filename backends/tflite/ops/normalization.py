@@ -22,10 +22,16 @@ def _mean(op: Op, data: Tensor, axes: list[int]) -> Tensor:
 
 def standardized(op: Op, data: Tensor, axes: list[int], epsilon: float) -> Tensor:
     """(x - mean) / sqrt(variance + epsilon) over stored axes."""
-    formula = Formula(op)
-    centered = formula("SUB", data, _mean(op, data, axes))
+    centered, factor, _ = _standardizing(op, data, axes, epsilon)
+    return Formula(op)("MUL", centered, factor)
+
+
+def _standardizing(op: Op, data: Tensor, axes: list[int], epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """x - mean, the factor 1 / sqrt(variance + epsilon) to it, and the mean."""
+    formula, mean = Formula(op), _mean(op, data, axes)
+    centered = formula("SUB", data, mean)
     variance = _mean(op, formula("MUL", centered, centered), axes)
-    return formula("MUL", centered, formula("RSQRT", formula("ADD", variance, epsilon)))
+    return centered, formula("RSQRT", formula("ADD", variance, epsilon)), mean
 
 
 def _affine(op: Op, data: Tensor, scale: Tensor | None, bias: Tensor | None) -> None:
@@ -44,13 +50,14 @@ def _affine(op: Op, data: Tensor, scale: Tensor | None, bias: Tensor | None) -> 
 @lowers("LayerNormalization")
 def layer_normalization(op: Op) -> None:
     """Over the last axes; the mean and the inverse deviation are written if somebody reads them."""
-    if op.writes(1) or op.writes(2):
-        raise Unsupported("its mean or deviation is read")
-    data = op.read(0)
+    data, formula = op.read(0), Formula(op)
     rank = len(data.shape)
     axes = list(range(int(op.attr("axis", -1)) % rank, rank))
-    normal = standardized(op, data, axes, float(op.attr("epsilon", 1e-5)))
-    _affine(op, normal, op.read(1), op.read(2) if op.has(2) else None)
+    centered, factor, mean = _standardizing(op, data, axes, float(op.attr("epsilon", 1e-5)))
+    _affine(op, formula("MUL", centered, factor), op.read(1), op.read(2) if op.has(2) else None)
+    for index, tensor in ((1, mean), (2, factor)):
+        if op.writes(index):
+            formula.give(tensor, index)
 
 
 @lowers("RMSNormalization", "com.microsoft.SimplifiedLayerNormalization")
@@ -95,14 +102,24 @@ def _of_channels(op: Op, tensor: Tensor, groups: int, size: int) -> Tensor:
 
 @lowers("BatchNormalization", layout=SPATIAL)
 def batch_normalization(op: Op) -> None:
-    """MUL and ADD of what the constants come to."""
+    """MUL and ADD of what the constants come to, or of what is computed of them."""
     if op.attr("training_mode", 0) or op.writes(1):
         raise Unsupported("it is in training mode")
     names = ("scale", "bias", "mean", "variance")
+    if any(op.constant(index + 1) is None for index in range(4)):
+        _computed_batch_normalization(op)
+        return
     scale, bias, mean, variance = (op.required(index + 1, name).astype(np.float64) for index, name in enumerate(names))
     factor = scale / np.sqrt(variance + float(op.attr("epsilon", 1e-5)))
     data = op.read(0)
     _affine(op, data, op.const(factor, np.float32), op.const(bias - mean * factor, np.float32))
+
+
+def _computed_batch_normalization(op: Op) -> None:
+    formula, (scale, bias, mean, variance) = Formula(op), (op.read(index) for index in range(1, 5))
+    root = formula("RSQRT", formula("ADD", variance, float(op.attr("epsilon", 1e-5))))
+    normal = formula("MUL", formula("SUB", op.read(0), mean), root)
+    _affine(op, normal, scale, bias)
 
 
 @lowers("MeanVarianceNormalization")

@@ -96,13 +96,24 @@ def _pool(op: Op, code: str, windows: Windows, data: Tensor, result: Tensor, act
 
 
 def _padded_with_lowest(op: Op, data: Tensor, windows: Windows) -> Tensor:
-    """Data with padding that no maximum is taken from."""
-    after = [a + max(more, 0) for a, more in zip(windows.after, windows.excess, strict=True)]
+    """Data with padding that no maximum is taken from.
+
+    That is zero where nothing is negative: XNNPACK pads with zeros, and with nothing else.
+    """
+    after = tuple(a + max(more, 0) for a, more in zip(windows.after, windows.excess, strict=True))
+    if op.never_negative() or _ends_at_zero(data):
+        return pad_spatial(op, data, windows.before, after)
     pads = [(0, 0), *zip(windows.before, after, strict=True), (0, 0)]
     lowest = -np.inf if data.dtype.kind == "f" else np.iinfo(data.dtype).min
     value = op.tensors.raw(np.array([lowest], data.dtype), f"{op.name}/lowest", data.quantization)
     shape = [n + b + a for n, (b, a) in zip(data.shape, pads, strict=True)]
     return op.apply("PADV2", [data, op.const(pads), value], shape, data)
+
+
+def _ends_at_zero(data: Tensor) -> bool:
+    """Whether the lowest integer stands for zero."""
+    quantization = data.quantization
+    return quantization is not None and bool((quantization.zero_point == np.iinfo(data.dtype).min).all())
 
 
 def _without_padding(windows: Windows) -> Windows:

@@ -28,13 +28,6 @@ class Problem:
     columns: np.ndarray
     scale: float = 1.0
 
-    def within(self, kept: np.ndarray) -> Problem:
-        """The same with only the `kept` columns (a mask): others are zero already."""
-        columns, normal = np.flatnonzero(kept), self.normal
-        gram, cross = normal.gram[:, columns[:, None], columns], normal.cross[..., columns]
-        smaller = replace(normal, gram=gram, cross=cross, center=normal.center[:, columns])
-        return Problem(smaller, self.prior[..., columns], self.columns[columns], self.scale)
-
 
 @dataclass(frozen=True)
 class Elimination:
@@ -54,16 +47,6 @@ def problem_of(normal: Normal, prior: np.ndarray, columns: np.ndarray) -> Proble
     return Problem(normal, prior, columns, 1.0 / power if np.isfinite(power) and power > 0 else 1.0)
 
 
-def eliminate(
-    problems: Sequence[Problem], units: int, count: int, share: float = RIDGE, keep: Collection[int] = ()
-) -> Elimination:
-    """Choose `count` of the units 0 to `units` - 1, greedily, by the sum of what the problems lose.
-
-    `keep` says for which numbers of removed units the weights are wanted.
-    """
-    return Eliminator(problems, units, share).eliminate(count, keep)
-
-
 class Eliminator:
     """Layers from which units, 0 to `units` - 1, are removed one after another."""
 
@@ -80,7 +63,11 @@ class Eliminator:
         return tuple(state.without(unit) for state in self._states)
 
     def eliminate(self, count: int, keep: Collection[int] = (), worth: np.ndarray | None = None) -> Elimination:
-        """Remove `count` units; what one costs counts `worth` [units] times, if that is given."""
+        """Remove `count` units, greedily, by the sum of what the problems lose.
+
+        `keep` says for which numbers of removed units the weights are wanted. What a unit costs counts `worth` [units]
+        times, if that is given.
+        """
         left = np.ones(self._units, bool)
         order: list[int] = []
         errors = [0.0]

@@ -10,14 +10,13 @@ import numpy as np
 from pruna_ir.analysis.gram import Feeds
 from pruna_ir.passes.pruning.reconstruction.activations import Rectifier
 from pruna_ir.passes.pruning.reconstruction.edits import write
-from pruna_ir.passes.pruning.reconstruction.elimination import Problem, eliminate, problem_of
 from pruna_ir.passes.pruning.reconstruction.least_squares import RIDGE, solve
-from pruna_ir.passes.pruning.reconstruction.observations import Chunk, Observations, most_rows
+from pruna_ir.passes.pruning.reconstruction.observations import Chunk, Observations
 from pruna_ir.passes.pruning.reconstruction.reading import Aim, Reading
 from pruna_ir.passes.pruning.reconstruction.reads import Coupled, Read
-from pruna_ir.passes.pruning.reconstruction.schedule import Schedule, reads, schedule
+from pruna_ir.passes.pruning.reconstruction.schedule import reads, schedule
 from pruna_ir.passes.pruning.reconstruction.sites import PARTS, Site, Slot, sites_in
-from pruna_ir.passes.pruning.reconstruction.survey import Progress, survey
+from pruna_ir.passes.pruning.reconstruction.survey import Progress
 from pruna_ir.passes.pruning.reconstruction.targets import Target, target_of
 from pruna_ir.passes.pruning.reconstruction.tuned import best_ridge, without_noise
 from pruna_ir.passes.pruning.reconstruction.walk import Walk
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 # Rounds of least squares in which only what the activation behind a layer lets through counts.
 ROUNDS = 4
-Removals = Mapping[str, int | Sequence[int] | np.ndarray]
+Removals = Mapping[str, Sequence[int] | np.ndarray]
 
 
 def reconstruct(
@@ -39,51 +38,17 @@ def reconstruct(
     ridge: float = RIDGE,
     rounds: int = ROUNDS,
     progress: Progress | None = None,
-) -> dict[str, np.ndarray]:
+) -> None:
     """Let the layers behind removed units do without them, and all layers make up for the loss, in graph order.
 
     Each layer is solved against what the model wrote at first, the errors of other summands included, from what it
     reads now. Shapes stay, and so do weights that are no layer's: the units are still to be cut out. `removals` says
-    for each group how many units go, chosen when their readers come up, or which. Returns the units that went. Raises
-    ValueError for a number if no layer that can be solved reads the group: nothing tells which units to choose.
+    for each group which units go.
     """
-    chosen = _chosen_before(model, groups, removals, batches, ridge, progress)
-    one = _Pass(model, groups, removals, chosen, batches, ridge, rounds)
-    edits = one.run(progress)
-    write(model, edits)
-    return {name: np.flatnonzero(mask) for name, mask in one.removed.items()}
-
-
-def _chosen_before(
-    model: Model,
-    groups: Sequence[Coupled],
-    removals: Removals,
-    batches: Sequence[Feeds],
-    ridge: float,
-    progress: Progress | None,
-) -> dict[str, np.ndarray]:
-    """The removed units, as masks, of groups for which they are given or whose readers are never seen together."""
-    plan = schedule(model.to_proto().graph, list(sites_in(model.graph)))
-    apart = [group for group in groups if isinstance(removals.get(group.name), int) and not _together(group, plan)]
-    curves = survey(model, [group for group in apart if removals[group.name]], batches, ridge=ridge, progress=progress)
-    chosen: dict[str, np.ndarray] = {}
-    for group in groups:
-        wanted = removals.get(group.name, 0)
-        if isinstance(wanted, int):
-            if wanted and not group.solvable:
-                raise ValueError(f"which units of `{group.name}` go must be said")
-            if group.name not in curves:
-                continue
-            wanted = curves[group.name].order[:wanted]
-        chosen[group.name] = np.isin(np.arange(group.size), wanted)
-    return chosen
-
-
-def _together(group: Coupled, plan: Schedule) -> bool:
-    """Whether all readers of a group read what is known when the first of them is solved."""
-    sites = group.sites
-    first = min((plan.stage[site.key] for site in sites), default=0)
-    return group.solvable and all(plan.known(site.layer.tensor, first) for site in sites)
+    removed = {
+        group.name: np.isin(np.arange(group.size), removals[group.name]) for group in groups if group.name in removals
+    }
+    write(model, _Pass(model, groups, removed, batches, ridge, rounds).run(progress))
 
 
 class _Pass:
@@ -93,8 +58,7 @@ class _Pass:
         self,
         model: Model,
         groups: Sequence[Coupled],
-        removals: Removals,
-        chosen: Mapping[str, np.ndarray],
+        removed: Mapping[str, np.ndarray],
         batches: Sequence[Feeds],
         ridge: float,
         rounds: int,
@@ -106,7 +70,7 @@ class _Pass:
         self._plan = schedule(proto.graph, list(self._sites))
         self._original, self._current = Walk(proto, self._plan, batches), Walk(proto, self._plan, batches)
         self._ridge, self._rounds = ridge, rounds
-        self._counts = {name: count for name, count in removals.items() if isinstance(count, int)}
+        self._removed = removed
         self._readers: dict[str, list[tuple[Coupled, Read]]] = {}
         for group in groups:
             for read in group.reads:
@@ -114,7 +78,6 @@ class _Pass:
                     self._readers.setdefault(read.site.key, []).append((group, read))
         self._changed: set[str] = set()
         self._edits: dict[Slot, np.ndarray] = {}
-        self.removed = dict(chosen)
         self._masked: set[str] = set()
         self._silence(groups)
 
@@ -132,8 +95,8 @@ class _Pass:
         """Let nodes that are not solved read zeros for removed units."""
         for group in groups:
             for read in group.reads:
-                if read.site is None and group.name in self.removed:
-                    kept = (read.units < 0) | ~self.removed[group.name][read.units]
+                if read.site is None and group.name in self._removed:
+                    kept = (read.units < 0) | ~self._removed[group.name][read.units]
                     if not kept.all():
                         self._current.mask(read.slot, np.expand_dims(kept, list(range(1, read.rank - read.axis))))
                         self._masked.add(read.slot.key)
@@ -153,45 +116,22 @@ class _Pass:
         target = target_of(self._tensors[site.written], self._outputs, lambda name: self._plan.known(name, number))
         self._original.run_to(number + 1, {target.tensor})
         self._current.run_to(number)
-        undecided = [pair for pair in self._readers.get(site.key, ()) if self._counts.get(pair[0].name, 0)]
-        undecided = [pair for pair in undecided if pair[0].name not in self.removed]
         kept = self._kept(site)
-        if kept.all() and not undecided and self._changed.isdisjoint({site.layer.tensor, *target.others}):
+        if kept.all() and self._changed.isdisjoint({site.layer.tensor, *target.others}):
             return
         chunks = Observations(site, target, self._original, self._current).kept()
         reading = Reading(site, chunks, PARTS)
         aim = reading.aim(chunks, lambda chunk: chunk.wanted)
-        for group, read in undecided:
-            self._choose(group, problem_of(reading.normal(aim), site.matrix, read.columns), site)
-        kept = self._kept(site)
         self._set(site.edits(*self._solve(site, target, chunks, reading, aim, kept)))
 
     def _kept(self, site: Site) -> np.ndarray:
         """The columns of a layer that no removed unit owns."""
         kept = np.ones(site.layer.width, bool)
         for group, read in self._readers.get(site.key, ()):
-            if group.name in self.removed:
+            if group.name in self._removed:
                 columns = read.columns
-                kept &= (columns < 0) | ~self.removed[group.name][columns]
+                kept &= (columns < 0) | ~self._removed[group.name][columns]
         return kept
-
-    def _choose(self, group: Coupled, problem: Problem, site: Site) -> None:
-        """Decide which units of a group go: `problem` is that of the reader which is solved now, at `site`."""
-        problems = [problem.within(self._kept(site))]
-        for read in group.reads:
-            if read.site is not None and read.site.key != site.key:
-                normal = self._reading(read.site).unchanged(read.site)
-                problems.append(problem_of(normal, read.site.matrix, read.columns).within(self._kept(read.site)))
-        found = eliminate(problems, group.size, min(self._counts[group.name], group.size - 1), self._ridge)
-        self.removed[group.name] = np.isin(np.arange(group.size), found.order)
-
-    def _reading(self, site: Site) -> Reading:
-        """What a layer that is solved later reads, which is known already."""
-        reading = Reading(site)
-        for batch in range(len(self._current)):
-            values = self._current.value(site.layer.tensor, batch).astype(np.float32, copy=False)
-            reading.add(site.rows(values, batch, most_rows(site, len(self._current))))
-        return reading
 
     def _solve(
         self, site: Site, target: Target, chunks: Iterable[Chunk], reading: Reading, aim: Aim, kept: np.ndarray

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -19,6 +20,7 @@ from pruna_ir.backends.tensorrt.precision import layers
 from pruna_ir.diagnostics import PrunaError
 from pruna_ir.model import Model
 from pruna_ir.model.opset import relative_error
+from pruna_ir.model.spec import TensorSpec
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.runtime.session import Session
 from pruna_ir.testing import ops
@@ -54,7 +56,9 @@ def with_weight(text: str) -> Model:
 
 def wide() -> Model:
     """Two convolutions that are wide enough for 8 bits."""
-    text = "g (float[n,16,8,8] x) => (float[n,16,8,8] y) { c = Conv (x, v) r = Relu (c) y = Conv (r, u) }"
+    text = (
+        "g (float[n,16,8,8] x) => (float[n,16,8,8] y) { c = Conv (x, v) r = Relu (c) e = Conv (r, u) y = Sigmoid (e) }"
+    )
     return model_from(text, v=weight(16, 16, 1, 1), u=weight(16, 16, 1, 1, seed=1))
 
 
@@ -66,14 +70,13 @@ def quantized(target: str = "tensorrt") -> Model:
 
 def equal(before: Model, after: Model) -> float:
     session = Session(before, optimize=False)
-    generator = np.random.default_rng(1)
-    feeds = {
-        spec.name: generator.integers(0, 255, spec.shape).astype(spec.dtype)
-        if spec.dtype.kind == "u"
-        else generator.standard_normal([size if isinstance(size, int) else 2 for size in spec.shape]).astype(spec.dtype)
-        for spec in session.inputs
-    }
+    feeds = {spec.name: made_up(spec) for spec in session.inputs}
     return relative_error(session.run(feeds), Session(after, optimize=False).run(feeds))
+
+
+def made_up(spec: TensorSpec) -> np.ndarray:
+    shape = [size if isinstance(size, int) else 2 for size in spec.shape]
+    return np.random.default_rng(1).standard_normal(shape).astype(spec.dtype)
 
 
 def test_biases_in_integers_and_unsigned_activations_become_tensorrts() -> None:
@@ -119,6 +122,12 @@ def test_further_outputs_that_are_read_are_written_out_and_others_dropped() -> N
     assert ops(legalize(unread)) == ["LayerNormalization"]
     after = legalize(read)
     assert "LayerNormalization" not in ops(after) and refused(after.graph) == [] and equal(read, after) < 1e-5
+
+
+def test_unread_parts_of_a_split_stay() -> None:
+    text = "g (float[6] x) => (float[2] y) <int64[3] s = {2,2,2}> { y, v, w = Split <axis = 0> (x, s) }"
+    (node,) = legalize(model_from(text)).graph.nodes
+    assert len(node.outputs) == 3
 
 
 def test_dead_nodes_that_the_parser_would_refuse_are_gone() -> None:
@@ -171,7 +180,7 @@ def test_int8_of_a_float_graph(precision: str) -> None:
 
 
 def test_a_calibration_cache_quantizes(tmp_path: Path) -> None:
-    lines = ["TRT-8601-EntropyCalibration2", *(f"{name}: {struct.pack('>f', 0.05).hex()}" for name in "xcry")]
+    lines = ["TRT-8601-EntropyCalibration2", *(f"{name}: {struct.pack('>f', 0.05).hex()}" for name in "xcrey")]
     (tmp_path / "cache").write_text("\n".join(lines))
     after = legalize(wide(), "int8", str(tmp_path / "cache"))
     require_legal(after)
@@ -201,3 +210,43 @@ def test_operators_alone_are_e004() -> None:
         TensorrtBackend(build="never").legalize(model)
     assert failure.value.diagnostic.code == "E004"
     assert "Compress, reads [4], [4]): TensorRT has no such operator" in failure.value.diagnostic.notes[0]
+
+
+def eight_bit_floats() -> Model:
+    """A product with Q/DQ of FP8, as Model Optimizer writes it."""
+    scale = onnx.numpy_helper.from_array(np.array(0.1, np.float32), "s")
+    numbers = np.random.default_rng(0).standard_normal((64, 64)).astype(ml_dtypes.float8_e4m3fn)
+    kind = onnx.TensorProto.FLOAT8E4M3FN
+    stored = [
+        onnx.helper.make_tensor(name, kind, v.shape, v.tobytes(), raw=True)
+        for name, v in (("w", numbers), ("z", np.zeros((), ml_dtypes.float8_e4m3fn)))
+    ]
+    node = onnx.helper.make_node
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        node("DequantizeLinear", ["w", "s", "z"], ["v"]),
+        node("MatMul", ["d", "v"], ["y"]),
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [4, 64]) for name in "xy"]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], [scale, *stored])
+    return Model.load(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10))
+
+
+def test_8_bit_floats_pass() -> None:
+    after = legalize(eight_bit_floats())
+    require_legal(after)
+    assert [layer.precision for layer in layers(after.graph)] == ["fp8"]
+
+
+def test_weights_that_are_rounded_at_load_pass() -> None:
+    """QuantizeLinear of a constant, as pytorch-quantization exports it."""
+    text = """g (float[1,8,6,6] x) => (float[1,8,6,6] y) <float s = {0.1}, int8 z = {0}> {
+        q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z)
+        wq = QuantizeLinear <axis = 0> (w, t, u) wd = DequantizeLinear <axis = 0> (wq, t, u)
+        y = Conv (d, wd)
+    }"""
+    scales = np.full(8, 0.02, np.float32)
+    after = legalize(model_from(text, w=weight(8, 8, 1, 1), t=scales, u=np.zeros(8, np.int8)))
+    require_legal(after)
+    assert [layer.precision for layer in layers(after.graph)] == ["int8"]

@@ -92,6 +92,23 @@ def test_a_scale_that_is_another_one_is_named(model: Model, tmp_path: Path, name
         check_scales(model, spoiled(content(model, tmp_path), widen))
 
 
+def test_equal_constants_with_other_scales_are_told_apart(tmp_path: Path) -> None:
+    """Deduplication stores them once, and each reader has a DequantizeLinear of its own."""
+    text = """g (float[2,4] x) => (float[2,4] y) {
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+        one = DequantizeLinear(k, s, z) m = Mul(d, one) mq = QuantizeLinear(m, s2, z) md = DequantizeLinear(mq, s2, z)
+        two = DequantizeLinear(k, s2, z) t = Mul(md, two) tq = QuantizeLinear(t, s, z) y = DequantizeLinear(tq, s, z)
+    }"""
+    constants: dict[str, Any] = {
+        "s": np.float32(0.02),
+        "s2": np.float32(0.03),
+        "z": np.int8(0),
+        "k": np.array([100], np.int8),
+    }
+    source = TfliteBackend().legalize(model_from(text, **constants))
+    assert "bit-identical" in check_scales(source, content(source, tmp_path)).result
+
+
 def test_a_zero_point_that_is_another_one_is_named(model: Model, tmp_path: Path) -> None:
     def move(_: Any, graph: Any) -> None:
         for tensor in graph.tensors:

@@ -16,7 +16,9 @@ from pruna_ir.backends.tflite.legalize import legalize
 from pruna_ir.backends.tflite.lowering import lower
 from pruna_ir.backends.tflite.session import LiteSession
 from pruna_ir.backends.tflite.writer import write
+from pruna_ir.data import Dataset
 from pruna_ir.model import Model
+from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.runtime.session import Session
 
 IMAGE = {"x": weight(1, 3, 8, 8, seed=9)}
@@ -147,3 +149,19 @@ def test_images_that_onnx_has_with_channels_last(io: str, shape: tuple[int, ...]
     turned = (0, 3, 1, 2) if io == "nchw" else None
     assert made.inputs[0].permutation == made.outputs[0].permutation == turned
     assert sum(operator.code == "TRANSPOSE" for operator in made.operators) == (2 if io == "nchw" else 0)
+
+
+def test_flattened_integers_are_read_as_they_lie() -> None:
+    text = f"""g (float[n,3,8,8] x) => (float[n,5] y) {{
+      a = {CONV}(x, w) b = Relu(a) f = Flatten(b) y = Gemm<transB=1>(f, k) }}"""
+    model = model_from(text, w=weight(16, 3, 3, 3), k=weight(5, 1024))
+    samples = [{"x": weight(1, 3, 8, 8, seed=seed)} for seed in range(8)]
+    manager = PassManager.parse("quantize<target=tflite;guard=false>")
+    manager.run(model, data=Dataset.of(samples), target="tflite")
+    legal = legalize(model)
+    made = lower(legal)
+    codes = [operator.code for operator in made.operators]
+    assert codes.count("TRANSPOSE") == 1 and "FULLY_CONNECTED" in codes and not made.remarks
+    wanted = Session(legal, optimize=False).run(samples[0])["y"]
+    found = LiteSession(write(made)).run(samples[0])
+    np.testing.assert_allclose(next(iter(found.values())), wanted, atol=np.ptp(wanted) / 60)

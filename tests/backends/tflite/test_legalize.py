@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx_graphsurgeon as gs
 import pytest
 
 pytest.importorskip("ai_edge_litert")
@@ -19,7 +20,7 @@ from pruna_ir.backends.tflite.writer import write
 from pruna_ir.model import Model
 from pruna_ir.model.opset import relative_error
 from pruna_ir.runtime.session import Session
-from pruna_ir.testing import ops
+from pruna_ir.testing import largest_difference, ops
 
 IMAGE = {"x": weight(1, 8, 12, 12, seed=9)}
 
@@ -86,3 +87,20 @@ def test_weights_that_16_bits_do_not_hold_stay() -> None:
     legal = legalize(source, weights="float16")
     feeds = {"x": np.ones((1, 2), np.float32)}
     assert relative_error(Session(source).run(feeds), Session(legal).run(feeds)) == 0
+
+
+def test_a_gelu_is_found_whatever_the_opset() -> None:
+    text = """g (float[2,4] x) => (float[2,4] y) {
+        d = Div(x, root) e = Erf(d) p = Add(e, one) m = Mul(x, p) h = Mul(m, half) n = ReduceMean<axes=[1]>(h)
+        y = Sub(h, n)
+    }"""
+    model = model_from(text, root=np.float32(np.sqrt(2)), one=np.float32(1), half=np.float32(0.5))
+    legal = legalize(model)
+    assert ops(legal) == ["Gelu", "ReduceMean", "Sub"]
+    assert isinstance(legal.graph.nodes[1].inputs[1], gs.Constant)
+    assert largest_difference(model, legal) < 1e-6
+    assert model.opset == 17
+
+
+def test_other_models_keep_their_opset() -> None:
+    assert legalize(model_from("g (float[2,4] x) => (float[2,4] y) { y = Erf(x) }")).opset == 17

@@ -81,6 +81,23 @@ def test_doubles_and_halves_become_floats() -> None:
         assert {tensor.dtype.name for tensor in program(model).tensors()} == {"float32"}
 
 
+@pytest.mark.parametrize(("kind", "name"), [("bfloat16", "bfloat16"), ("string", "text"), ("float8e4m3fn", "float8")])
+def test_types_that_a_file_does_not_hold_are_refused(kind: str, name: str) -> None:
+    model = model_from(f"g ({kind}[2] x) => ({kind}[2] y) {{ y = Identity(x) }}", opset=19)
+    with pytest.raises(PrunaError, match="E004") as caught:
+        lower(model)
+    assert f"LiteRT does not compute with {name}" in caught.value.diagnostic.notes[0]
+
+
+def test_weights_of_four_bits_become_floats() -> None:
+    import ml_dtypes
+
+    text = "g (float[2,8] x) => (float[2,4] y) { d = DequantizeLinear<axis=1>(w, s) y = MatMul(x, d) }"
+    integers = np.random.default_rng(0).integers(-8, 8, (8, 4)).astype(ml_dtypes.int4)
+    model = model_from(text, opset=21, w=integers, s=np.linspace(0.1, 0.2, 4).astype(np.float32))
+    assert agrees(model, {"x": weight(2, 8)}) == ["FULLY_CONNECTED"]
+
+
 def test_an_operator_is_written_by_one_function() -> None:
     with pytest.raises(AssertionError, match="two functions"):
         lowers("Relu")(lambda op: None)

@@ -163,3 +163,10 @@ def test_weights_in_integers_before_a_float_kernel() -> None:
         found = LiteSession(write(exact), delegate=delegate).run(DATA)["y"]
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-4)
     assert codes(lower(legalize(source), weights="int8")) == ["FULLY_CONNECTED"]
+
+
+def test_biases_in_integers_before_a_float_kernel_become_floats() -> None:
+    text = "g (float[2,8] x) => (float[2,4] y) { d = DequantizeLinear<axis=0>(b, s) y = Gemm(x, w, d) }"
+    biases = np.array([1000, -2000, 30, 4], np.int32)
+    source = model_from(text, w=weight(8, 4), b=biases, s=np.full(4, 0.001, np.float32))
+    assert codes(agrees_within(source, 1e-4)) == ["FULLY_CONNECTED"]

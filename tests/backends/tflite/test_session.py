@@ -12,8 +12,7 @@ from pruna_ir.model.spec import TensorSpec
 
 pytest.importorskip("ai_edge_litert")
 
-from litert_ops import INT8, LiteOp, build, run, spanning
-from litert_ops import _Writer as Writer
+from litert_ops import INT8, LiteFile, LiteOp, build, run, spanning
 
 from pruna_ir.backends.tflite.interface import ENTRY, Interface, Port
 from pruna_ir.backends.tflite.session import LiteSession, metadata_entries, read_interface
@@ -25,28 +24,19 @@ ROWS = RANDOM.standard_normal((2, 3)).astype(np.float32)
 
 def relu(dtype: type = np.float32, interface: Interface | None = None, shape: tuple[int, ...] = (2, 3)) -> bytes:
     """A file of one RELU of shape [2, 3]."""
-    writer = Writer()
-    tensors = [writer.tensor(shape, dtype) for _ in range(2)]
-    writer.operator("RELU", tensors[:1], tensors[1:])
-    writer.graph.inputs, writer.graph.outputs = [tensors[0]], [tensors[1]]
-    if interface is not None:
-        entry, buffer = writer.schema.MetadataT(), writer.schema.BufferT()
-        buffer.data = np.frombuffer(interface.to_bytes(), np.uint8)
-        writer.model.buffers.append(buffer)
-        entry.name, entry.buffer = ENTRY, len(writer.model.buffers) - 1
-        writer.model.metadata = [entry]
-    return writer.finish()
+    file = LiteFile()
+    tensors = [file.tensor(shape, dtype) for _ in range(2)]
+    file.operator("RELU", tensors[:1], tensors[1:])
+    return file.finish(tensors[:1], tensors[1:], **({} if interface is None else {ENTRY: interface.to_bytes()}))
 
 
 def chain(*codes: str) -> bytes:
     """A file of unary operators in a row."""
-    writer = Writer()
-    tensors = [writer.tensor((1, 4), np.float32) for _ in range(len(codes) + 1)]
+    file = LiteFile()
+    tensors = [file.tensor((1, 4), np.float32) for _ in range(len(codes) + 1)]
     for index, code in enumerate(codes):
-        options = "LogSoftmaxOptions" if code == "LOG_SOFTMAX" else ""
-        writer.operator(code, [tensors[index]], [tensors[index + 1]], options)
-    writer.graph.inputs, writer.graph.outputs = [tensors[0]], [tensors[-1]]
-    return writer.finish()
+        file.operator(code, [tensors[index]], [tensors[index + 1]])
+    return file.finish(tensors[:1], tensors[-1:])
 
 
 def test_a_file_without_an_interface_is_its_own() -> None:
@@ -75,11 +65,10 @@ def test_layout_and_names_are_those_of_the_model() -> None:
 def test_wide_integers_are_narrowed_and_come_back_wide() -> None:
     wide = np.dtype(np.int64)
     ports = [(Port(TensorSpec(name, wide, (2, 3))),) for name in ("x", "y")]
-    writer = Writer()
-    tensors = [writer.tensor((2, 3), np.int32) for _ in range(2)]
-    writer.operator("ABS", tensors[:1], tensors[1:])
-    writer.graph.inputs, writer.graph.outputs = [tensors[0]], [tensors[1]]
-    session = LiteSession(writer.finish())
+    file = LiteFile()
+    tensors = [file.tensor((2, 3), np.int32) for _ in range(2)]
+    file.operator("ABS", tensors[:1], tensors[1:])
+    session = LiteSession(file.finish(tensors[:1], tensors[1:]))
     session.interface = Interface(*ports)
     session.inputs, session.outputs = ((ports[0][0].spec,), (ports[1][0].spec,))
     found = session.run({"x": np.full((2, 3), -7)})["y"]
@@ -90,11 +79,10 @@ def test_wide_integers_are_narrowed_and_come_back_wide() -> None:
 
 def test_integers_at_the_border_stand_for_floats() -> None:
     params = spanning(ROWS)
-    writer = Writer()
-    tensors = [writer.tensor((2, 3), np.int8, params) for _ in range(2)]
-    writer.operator("ABS", tensors[:1], tensors[1:])
-    writer.graph.inputs, writer.graph.outputs = [tensors[0]], [tensors[1]]
-    session = LiteSession(writer.finish())
+    file = LiteFile()
+    tensors = [file.tensor((2, 3), np.int8, params) for _ in range(2)]
+    file.operator("ABS", tensors[:1], tensors[1:])
+    session = LiteSession(file.finish(tensors[:1], tensors[1:]))
     ports = [(Port(TensorSpec(name, np.dtype(np.float32), (2, 3))),) for name in ("x", "y")]
     session.interface = Interface(*ports)
     session.inputs, session.outputs = ((ports[0][0].spec,), (ports[1][0].spec,))

@@ -9,6 +9,7 @@ import pytest
 from onnx_text import model_from, weight
 from small_graphs import runtime_ops
 
+from pruna_ir import registry
 from pruna_ir.analysis import accuracy
 from pruna_ir.calibration.scheme import Scheme
 from pruna_ir.data import Dataset
@@ -144,9 +145,8 @@ def test_products_apart_from_convolutions(apart: bool, expected: int) -> None:
 
 @pytest.mark.parametrize("target", ["tflite", "coreml", "tensorrt", "portable"])
 def test_targets_without_these_operators(target: str) -> None:
-    model = matmul()
-    result = PassManager.parse("quantize-dynamic").run(model, target=target)
-    assert ops(model) == ops(matmul()) and not result.changed
+    after, result = check_pass(QuantizeDynamic(), matmul(), target=registry.target(target))
+    assert ops(after) == ops(matmul())
     assert missed(result) == [f"{target} does not know the operators that quantize what they read"]
 
 

@@ -9,9 +9,12 @@ import pytest
 from channel_nets import images, residual_net
 
 from pruna_ir.analysis.axes import analyze
-from pruna_ir.data import Dataset
+from pruna_ir.data import Dataset, Preprocessing
+from pruna_ir.model.spec import TensorSpec
+from pruna_ir.passes.pruning import ranking
 from pruna_ir.passes.pruning.candidates import Limits, survey_groups
 from pruna_ir.passes.pruning.ranking import FALLBACK, Ranker, Ranking, _parted, _scaled
+from pruna_ir.passes.pruning.reconstruction.reads import coupled
 from pruna_ir.passes.pruning.samples import BATCH, SMALL_BATCH, training_feeds
 from pruna_ir.pipeline.context import silent
 
@@ -78,3 +81,43 @@ def test_train_follows_calibration() -> None:
     feeds = training_feeds(data, 12)
     assert sum(len(one["x"]) for one in feeds) == 12
     np.testing.assert_array_equal(feeds[2]["x"], images(8)[:4] + 1)
+
+
+def described(count: int, layout: str = "NCHW", **more: Any) -> Dataset:
+    pixels = np.random.default_rng(0).integers(0, 255, (count, 8, 8, 3), np.uint8)
+    return Dataset.from_arrays(pixels, preprocessing=Preprocessing(layout, scale=1 / 255), **more)
+
+
+def test_few_images_come_with_their_mirror_images() -> None:
+    data = described(10).bind(residual_net().inputs())
+    plain = [batch.feeds["x"] for batch in data.require("calibration").batches(SMALL_BATCH)]
+    feeds = [one["x"] for one in training_feeds(data, 2048)]
+    for one, both in zip(plain, feeds, strict=True):
+        np.testing.assert_array_equal(both, np.concatenate([one, one[..., ::-1]]))
+
+
+def test_mirror_images_of_other_layouts() -> None:
+    inputs = (TensorSpec("x", np.dtype(np.float32), ("n", 8, 8, 3)),)
+    (feeds,) = training_feeds(described(3, "NHWC").bind(inputs), 2048)
+    np.testing.assert_array_equal(feeds["x"][3:], feeds["x"][:3, :, ::-1])
+
+
+def test_no_mirror_images_of_many_or_of_what_is_no_image_or_has_no_room() -> None:
+    assert len(training_feeds(described(300).bind(residual_net().inputs()), 2048)[0]["x"]) == BATCH
+    arrays = Dataset.from_arrays(images(8)).bind(residual_net().inputs())
+    assert len(training_feeds(arrays, 2048)[0]["x"]) == SMALL_BATCH
+    fixed = (TensorSpec("x", np.dtype(np.float32), (2, 3, 8, 8)),)
+    assert [len(one["x"]) for one in training_feeds(described(4).bind(fixed), 2048)] == [2, 2]
+
+
+@pytest.mark.parametrize(("runs", "count"), [(1, 1), (300, 2), (1 << 15, 4)])
+def test_single_units_are_tried_on_as_many_samples_as_there_is_time_for(
+    runs: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """32 of 64 units; batches of 4 samples."""
+    monkeypatch.setattr(ranking, "UNIT_RUNS", runs)
+    model = residual_net()
+    analysis = analyze(model)
+    feeds = [{"x": images(4)}] * 4
+    effects = Ranker(model, analysis, "obs", feeds)._unit_effects(coupled(model, analysis), feeds)
+    assert len(effects.batches) == count

@@ -14,8 +14,9 @@ from pruna_ir import registry
 from pruna_ir.analysis import accuracy
 from pruna_ir.analysis.qdq import stored
 from pruna_ir.data import Dataset
+from pruna_ir.decisions import DecisionLog
 from pruna_ir.model import Model
-from pruna_ir.passes.quantization import correct_bias
+from pruna_ir.passes.quantization import bias_shifts
 from pruna_ir.passes.quantization.correct_bias import CorrectBias
 from pruna_ir.pipeline.manager import PassManager, RunResult
 from pruna_ir.runtime.capture import with_outputs
@@ -172,6 +173,28 @@ def test_guard(
     assert len(said) == bool(reason) and all(reason in text for text in said)
 
 
+def test_quantize_judges_what_it_corrects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too much is lost without corrected biases: with them nothing stays in float, and a replay says the same."""
+
+    def drop(_: object, model: Model, hopeless: float = 1.0) -> float:
+        return 0.0 if any("_bias_q" in name for name in model.graph.tensors()) else 0.05
+
+    monkeypatch.setattr(accuracy.Evaluator, "drop", drop)
+    manager = PassManager.parse("quantize<correct-bias=true>")
+    first, again = small_net(), small_net()
+    result = manager.run(first, data=samples(), goal="size")
+    said = [str(remark.reason) for remark in result.remarks]
+    assert "accurate enough with corrected biases only" in said and not any("stays in float" in text for text in said)
+    plain = small_net()
+    PassManager.parse(QUANTIZE).run(plain, data=samples())
+    PassManager.parse(f"{QUANTIZE},{CORRECT}").run(again, data=samples())
+    assert first.fingerprint() == again.fingerprint() != plain.fingerprint()
+    replayed = small_net()
+    monkeypatch.setattr(accuracy.Evaluator, "drop", None)
+    manager.run(replayed, data=samples(), goal="size", decisions=DecisionLog(result.decisions.entries, replaying=True))
+    assert replayed.fingerprint() == first.fingerprint()
+
+
 def test_trained_network_gains(shared: Path) -> None:
     """MobileNetV1: depthwise layers of few weights, whose means move most. On samples that no mean was taken from."""
     original = Model.load(shared / "models" / "mobilenetv1_025_imagenet.onnx")
@@ -197,7 +220,7 @@ def test_means_are_taken_over_samples_that_the_guard_does_not_compare(
         seen.extend(batch["x"] for batch in batches)
         return Stages(proto, batches, threads)
 
-    monkeypatch.setattr(correct_bias, "Stages", spy)
+    monkeypatch.setattr(bias_shifts, "Stages", spy)
     data = np.random.default_rng(0).standard_normal((count, 3, 8, 8)).astype(np.float32)
     PassManager.parse(f"{QUANTIZE},correct-bias<guard=false>").run(small_net(), data=data)
     assert (np.concatenate(seen) == data[first : first + 64]).all()

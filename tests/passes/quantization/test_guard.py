@@ -204,6 +204,30 @@ def test_other_failures_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failure.value.diagnostic.code == "D007"
 
 
+@pytest.mark.parametrize(
+    ("drop", "chosen", "corrected"),
+    [
+        (0.005, [0, 1, 2], False),  # accurate as it is
+        (0.05, [0, 1, 2], True),
+        (0.2, [1, 2], False),  # hopeless: not tried
+    ],
+)
+def test_corrected_biases_may_save_a_region(
+    drop: float, chosen: list[int], corrected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = make(monkeypatch, drops=(drop, 0.0, 0.0))
+    guard.correct = lambda model: model - {0}  # type: ignore[operator]
+    verdict = guard.choose()
+    assert (verdict.chosen, verdict.corrected) == (chosen, corrected)
+
+
+def test_corrected_biases_that_do_not_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = make(monkeypatch, drops=(0.05, 0.0, 0.0))
+    guard.correct = lambda model: model
+    verdict = guard.choose()
+    assert (verdict.chosen, verdict.corrected) == ([1, 2], False)
+
+
 def test_real_measurements_agree_with_the_model_that_is_built() -> None:
     """No table: the guard times and scores the real small net, and the verdict names every region once."""
     model = small_net()

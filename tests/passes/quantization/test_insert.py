@@ -150,7 +150,8 @@ def test_moving_ops_share_the_scale_of_their_input() -> None:
     assert scales["m"] is scales["c"] is not scales["x"]  # stored once, too
 
 
-def test_concat_holds_its_inputs_and_copies_the_widest() -> None:
+def joined(*more: onnx.NodeProto) -> tuple[Model, dict[str, gs.Constant]]:
+    """Two layers, the second with values five times as large, joined for a third; and the scale of each activation."""
     model = build(
         [
             conv("c", "x", "w"),
@@ -159,14 +160,34 @@ def test_concat_holds_its_inputs_and_copies_the_widest() -> None:
             node("Relu", ["d"], ["dr"]),
             node("Concat", ["cr", "dr"], ["j"], name="j", axis=1),
             conv("e", "j", "w3"),
+            *more,
         ],
         {"x": [1, 3, 4, 4]},
-        ["e"],
-        {"w": weights(0, 4, 3, 1, 1), "w2": 5 * weights(1, 4, 3, 1, 1), "w3": weights(2, 4, 8, 1, 1)},
+        ["e", *(one.output[0] for one in more)],
+        {
+            "w": weights(0, 4, 3, 1, 1),
+            "w2": 5 * weights(1, 4, 3, 1, 1),
+            "w3": weights(2, 4, 8, 1, 1),
+            "w4": weights(3, 4, 4, 1, 1),
+        },
     )
     quantized = quantize(model, {"x": samples(1)[:, :, :4, :4]})
-    scales = scales_of(quantized)
-    assert scales["j"].values == scales["dr"].values > scales["cr"].values
+    return quantized, scales_of(quantized)
+
+
+def test_what_is_written_for_a_concat_has_its_scale() -> None:
+    quantized, scales = joined()
+    assert scales["j"] is scales["dr"] is scales["cr"] is not scales["x"]
+    assert not any(one.op in ("Relu", "Clip") for one in quantized.graph.nodes)
+    assert runtime_ops(quantized)["QLinearConv"] == 3
+
+
+@pytest.mark.parametrize("read", ["cr", "dr"])
+def test_concat_holds_its_inputs_and_copies_the_widest(read: str) -> None:
+    """What others read as well keeps its own scale."""
+    _, scales = joined(node("MaxPool", [read], ["p"], kernel_shape=[2, 2]), conv("f", "p", "w4"))
+    assert scales["j"].values == scales["dr"].values
+    assert (scales["cr"].values < scales["j"].values) == (read == "cr")
 
 
 def test_scales_are_scalars() -> None:

@@ -126,3 +126,21 @@ def test_int32_biases_keep_their_digits() -> None:
 
 def test_a_type_is_taken_as_a_dtype() -> None:
     assert Scheme(np.int8).dtype == np.dtype("int8")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", [1e-7, 2e-4, 0.3, 17.0, 1e4, 1e9])
+def test_scales_that_16_bits_hold_are_rounded_up(width: float) -> None:
+    scheme = Scheme(np.dtype(np.int8), half_scales=True)
+    exact = Scheme(np.dtype(np.int8)).quantization(Range(-width / 3, width)).scale
+    scale = scheme.quantization(Range(-width / 3, width)).scale
+    if 2e-4 <= width <= 1e4:
+        assert np.float32(np.float16(scale)) == scale and exact <= scale < exact * 1.07
+    else:  # too small to be rounded, or too large to be held
+        assert scale == exact
+
+
+def test_rounded_scales_hold_all_weights(generator: np.random.Generator) -> None:
+    weights = generator.normal(size=(6, 20)).astype(np.float32)
+    scheme = Scheme(np.dtype(np.int8), symmetric=True, axis=0, narrow=True, half_scales=True)
+    params = scheme.of_weights(weights)
+    assert params.scale.shape == (6,) and (np.abs(weights).max(axis=1) <= 127 * params.scale).all()

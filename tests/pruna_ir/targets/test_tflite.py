@@ -55,100 +55,79 @@ POOL = {"filterHeight": 2, "filterWidth": 2, **VALID_1}
 gelu = np.vectorize(lambda v: 0.5 * v * (1 + erf(v / 2**0.5)))
 
 CASES: dict[str, LiteOp] = {
-    "Conv": LiteOp("CONV_2D", (IMAGE, W1), pointwise, "Conv2DOptions", VALID_1, B, version=3),
+    "Conv": LiteOp("CONV_2D", (IMAGE, W1), pointwise, VALID_1, B),
     "ConvTranspose": LiteOp(
         "TRANSPOSE_CONV",
         (IMAGE, W1, ints(1, 4, 4, 6)),
         lambda x, w, _, b: pointwise(x, w, b),
-        "TransposeConvOptions",
         VALID_1,
         B,
-        version=3,
     ),
     "Gemm": LiteOp(
         "FULLY_CONNECTED",
         (ROW, weight(5, 8)),
         lambda x, w, b: x @ w.T + b,
-        "FullyConnectedOptions",
         {},
         weight(5),
-        version=5,
     ),
-    "MatMul": LiteOp("BATCH_MATMUL", ((2, 3, 4), (2, 4, 5)), np.matmul, "BatchMatMulOptions"),
-    "Add": LiteOp("ADD", (IMAGE, IMAGE), np.add, "AddOptions"),
-    "Sub": LiteOp("SUB", (IMAGE, IMAGE), np.subtract, "SubOptions"),
-    "Mul": LiteOp("MUL", (IMAGE, IMAGE), np.multiply, "MulOptions"),
+    "MatMul": LiteOp("BATCH_MATMUL", ((2, 3, 4), (2, 4, 5)), np.matmul),
+    "Add": LiteOp("ADD", (IMAGE, IMAGE), np.add),
+    "Sub": LiteOp("SUB", (IMAGE, IMAGE), np.subtract),
+    "Mul": LiteOp("MUL", (IMAGE, IMAGE), np.multiply),
     "PRelu": LiteOp("PRELU", (IMAGE, (1, 1, 8)), lambda x, a: select(x < 0, a * x, x)),
     "Relu": LiteOp("RELU", (IMAGE,), lambda x: np.maximum(x, 0)),
-    "Clip": LiteOp("QUANTIZE", (IMAGE,), lambda x: np.clip(x, -1, 1), "QuantizeOptions"),
-    "LeakyRelu": LiteOp(
-        "LEAKY_RELU", (IMAGE,), lambda x: select(x < 0, 0.1 * x, x), "LeakyReluOptions", {"alpha": 0.1}
-    ),
+    "Clip": LiteOp("QUANTIZE", (IMAGE,), lambda x: np.clip(x, -1, 1)),
+    "LeakyRelu": LiteOp("LEAKY_RELU", (IMAGE,), lambda x: select(x < 0, 0.1 * x, x), {"alpha": 0.1}),
     "Elu": LiteOp("ELU", (IMAGE,), lambda x: select(x < 0, np.expm1(x), x)),
-    "Gelu": LiteOp("GELU", (IMAGE,), gelu, "GeluOptions"),
+    "Gelu": LiteOp("GELU", (IMAGE,), gelu),
     "HardSwish": LiteOp("HARD_SWISH", (IMAGE,), lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
     "Abs": LiteOp("ABS", (IMAGE,), np.abs),
-    "Exp": LiteOp("EXP", (IMAGE,), np.exp, "ExpOptions"),
+    "Exp": LiteOp("EXP", (IMAGE,), np.exp),
     "Sigmoid": LiteOp("LOGISTIC", (IMAGE,), lambda x: 1 / (1 + np.exp(-x))),
-    "Softmax": LiteOp("SOFTMAX", (ROW,), softmax, "SoftmaxOptions", {"beta": 1.0}),
-    "LogSoftmax": LiteOp("LOG_SOFTMAX", (ROW,), lambda x: np.log(softmax(x)), "LogSoftmaxOptions"),
+    "Softmax": LiteOp("SOFTMAX", (ROW,), softmax, {"beta": 1.0}),
+    "LogSoftmax": LiteOp("LOG_SOFTMAX", (ROW,), lambda x: np.log(softmax(x))),
     "Tanh": LiteOp("TANH", (IMAGE,), np.tanh),
-    "LpNormalization": LiteOp(
-        "L2_NORMALIZATION", (IMAGE,), lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True), "L2NormOptions"
-    ),
+    "LpNormalization": LiteOp("L2_NORMALIZATION", (IMAGE,), lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)),
     "GlobalAveragePool": LiteOp(
-        "MEAN", (IMAGE, ints(1, 2)), lambda x, _: x.mean((1, 2), keepdims=True), "ReducerOptions", {"keepDims": True}
+        "MEAN", (IMAGE, ints(1, 2)), lambda x, _: x.mean((1, 2), keepdims=True), {"keepDims": True}
     ),
-    "ReduceMean": LiteOp("MEAN", (IMAGE, ints(3)), lambda x, _: x.mean(3), "ReducerOptions"),
-    "ReduceSum": LiteOp("SUM", (IMAGE, ints(3)), lambda x, _: x.sum(3), "ReducerOptions"),
-    "ReduceMax": LiteOp("REDUCE_MAX", (IMAGE, ints(3)), lambda x, _: x.max(3), "ReducerOptions"),
-    "AveragePool": LiteOp("AVERAGE_POOL_2D", (IMAGE,), lambda x: blocks(x).mean(0), "Pool2DOptions", POOL),
-    "MaxPool": LiteOp("MAX_POOL_2D", (IMAGE,), lambda x: blocks(x).max(0), "Pool2DOptions", POOL),
-    "Concat": LiteOp(
-        "CONCATENATION", (IMAGE, IMAGE), lambda x, y: np.concatenate([x, y], 3), "ConcatenationOptions", {"axis": 3}
-    ),
-    "Max": LiteOp("MAXIMUM", (IMAGE, IMAGE), np.maximum, "MaximumMinimumOptions"),
-    "Min": LiteOp("MINIMUM", (IMAGE, IMAGE), np.minimum, "MaximumMinimumOptions"),
-    "Where": LiteOp("SELECT_V2", (RANDOM.random(IMAGE) > 0.5, IMAGE, IMAGE), select, "SelectV2Options"),
-    "Reshape": LiteOp(
-        "RESHAPE", (IMAGE, ints(4, 32)), lambda x, s: x.reshape(s), "ReshapeOptions", {"newShape": [4, 32]}
-    ),
-    "Transpose": LiteOp("TRANSPOSE", (IMAGE, ints(0, 3, 1, 2)), np.transpose, "TransposeOptions"),
-    "Flatten": LiteOp(
-        "RESHAPE", (IMAGE, ints(1, 128)), lambda x, s: x.reshape(s), "ReshapeOptions", {"newShape": [1, 128]}
-    ),
-    "Squeeze": LiteOp("SQUEEZE", (IMAGE,), lambda x: x[0], "SqueezeOptions", {"squeezeDims": [0]}),
-    "Unsqueeze": LiteOp("EXPAND_DIMS", (IMAGE, ints(0)), lambda x, _: x[None], "ExpandDimsOptions"),
-    "Slice": LiteOp(
-        "SLICE", (IMAGE, ints(0, 1, 1, 0), ints(1, 2, 2, 4)), lambda x, _, __: x[:, 1:3, 1:3, :4], "SliceOptions"
-    ),
-    "Split": LiteOp("SPLIT", (ints(3), IMAGE), lambda _, x: x[..., :4], "SplitOptions", {"numSplits": 2}, results=2),
-    "Gather": LiteOp("GATHER", (IMAGE, ints(3, 0)), lambda x, i: x[:, i], "GatherOptions", {"axis": 1}),
-    "GatherND": LiteOp("GATHER_ND", (IMAGE, ints(0, 2)), lambda x, _: x[0, 2], "GatherNdOptions"),
-    "Tile": LiteOp("TILE", (IMAGE, ints(1, 2, 1, 1)), lambda x, n: np.tile(x, n), "TileOptions"),
-    "Expand": LiteOp(
-        "BROADCAST_TO", ((1, 1, 4, 8), ints(1, 3, 4, 8)), np.broadcast_to, "BroadcastToOptions", version=2
-    ),
+    "ReduceMean": LiteOp("MEAN", (IMAGE, ints(3)), lambda x, _: x.mean(3)),
+    "ReduceSum": LiteOp("SUM", (IMAGE, ints(3)), lambda x, _: x.sum(3)),
+    "ReduceMax": LiteOp("REDUCE_MAX", (IMAGE, ints(3)), lambda x, _: x.max(3)),
+    "AveragePool": LiteOp("AVERAGE_POOL_2D", (IMAGE,), lambda x: blocks(x).mean(0), POOL),
+    "MaxPool": LiteOp("MAX_POOL_2D", (IMAGE,), lambda x: blocks(x).max(0), POOL),
+    "Concat": LiteOp("CONCATENATION", (IMAGE, IMAGE), lambda x, y: np.concatenate([x, y], 3), {"axis": 3}),
+    "Max": LiteOp("MAXIMUM", (IMAGE, IMAGE), np.maximum),
+    "Min": LiteOp("MINIMUM", (IMAGE, IMAGE), np.minimum),
+    "Where": LiteOp("SELECT_V2", (RANDOM.random(IMAGE) > 0.5, IMAGE, IMAGE), select),
+    "Reshape": LiteOp("RESHAPE", (IMAGE, ints(4, 32)), lambda x, s: x.reshape(s), {"newShape": [4, 32]}),
+    "Transpose": LiteOp("TRANSPOSE", (IMAGE, ints(0, 3, 1, 2)), np.transpose),
+    "Flatten": LiteOp("RESHAPE", (IMAGE, ints(1, 128)), lambda x, s: x.reshape(s), {"newShape": [1, 128]}),
+    "Squeeze": LiteOp("SQUEEZE", (IMAGE,), lambda x: x[0], {"squeezeDims": [0]}),
+    "Unsqueeze": LiteOp("EXPAND_DIMS", (IMAGE, ints(0)), lambda x, _: x[None]),
+    "Slice": LiteOp("SLICE", (IMAGE, ints(0, 1, 1, 0), ints(1, 2, 2, 4)), lambda x, _, __: x[:, 1:3, 1:3, :4]),
+    "Split": LiteOp("SPLIT", (ints(3), IMAGE), lambda _, x: x[..., :4], {"numSplits": 2}, results=2),
+    "Gather": LiteOp("GATHER", (IMAGE, ints(3, 0)), lambda x, i: x[:, i], {"axis": 1}),
+    "GatherND": LiteOp("GATHER_ND", (IMAGE, ints(0, 2)), lambda x, _: x[0, 2]),
+    "Tile": LiteOp("TILE", (IMAGE, ints(1, 2, 1, 1)), lambda x, n: np.tile(x, n)),
+    "Expand": LiteOp("BROADCAST_TO", ((1, 1, 4, 8), ints(1, 3, 4, 8)), np.broadcast_to),
     "DepthToSpace": LiteOp(
         "DEPTH_TO_SPACE",
         (IMAGE,),
         lambda x: x.reshape(1, 4, 4, 2, 2, 2).transpose(0, 1, 3, 2, 4, 5).reshape(1, 8, 8, 2),
-        "DepthToSpaceOptions",
         {"blockSize": 2},
     ),
     "SpaceToDepth": LiteOp(
         "SPACE_TO_DEPTH",
         (IMAGE,),
         lambda x: x.reshape(1, 2, 2, 2, 2, 8).transpose(0, 1, 3, 2, 4, 5).reshape(1, 2, 2, 32),
-        "SpaceToDepthOptions",
         {"blockSize": 2},
     ),
-    "Pad": LiteOp("PAD", (IMAGE, np.array([[0, 0], [1, 1], [0, 2], [0, 0]], np.int32)), np.pad, "PadOptions"),
+    "Pad": LiteOp("PAD", (IMAGE, np.array([[0, 0], [1, 1], [0, 2], [0, 0]], np.int32)), np.pad),
     "Resize": LiteOp(
         "RESIZE_NEAREST_NEIGHBOR",
         (IMAGE, ints(8, 8)),
         lambda x, _: x.repeat(2, 1).repeat(2, 2),
-        "ResizeNearestNeighborOptions",
         {"halfPixelCenters": True},
     ),
 }

@@ -19,7 +19,7 @@ DATA = weight(2, 3, 4, 5, seed=1) * 4
         (0.0, None, ["RELU"]),
         (0.0, 6.0, ["RELU6"]),
         (-1.0, 1.0, ["RELU_N1_TO_1"]),
-        (0.0, 1.0, ["RELU_0_TO_1"]),
+        (0.0, 1.0, ["MAXIMUM", "MINIMUM"]),
         (-2.0, 1.5, ["MAXIMUM", "MINIMUM"]),
         (None, 1.5, ["MINIMUM"]),
         (-0.5, None, ["MAXIMUM"]),

@@ -40,6 +40,10 @@ def test_layer_normalization(axis: int, bias: bool) -> None:
     agrees(*node("LayerNormalization", data(), *parameters, axis=axis, epsilon=1e-4))
 
 
+def test_mean_and_deviation() -> None:
+    agrees(*node("LayerNormalization", data(), numbers(5), numbers(5, seed=2), outputs=3))
+
+
 @pytest.mark.parametrize("axis", [-1, 1])
 def test_rms_normalization(axis: int) -> None:
     shape = SHAPE[axis:] if axis > 0 else SHAPE[-1:]
@@ -60,6 +64,11 @@ def test_group_normalization(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("shape", [(2, 6), (2, 6, 5), SHAPE])
 def test_batch_normalization(shape: tuple[int, ...]) -> None:
     agrees(*node("BatchNormalization", data(shape), *(numbers(6, seed=seed) for seed in range(4)), epsilon=1e-3))
+
+
+def test_batch_normalization_by_inputs() -> None:
+    parameters = [numbers(6, seed=seed).values for seed in range(4)]
+    agrees(*node("BatchNormalization", data(), *parameters))
 
 
 @pytest.mark.parametrize("axes", [{}, {"axes": [1]}, {"axes": [-1, 2]}])

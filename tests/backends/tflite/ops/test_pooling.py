@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("ai_edge_litert")
 
 from lite_nodes import agrees, codes, node
-from onnx_text import weight
+from onnx_text import model_from, weight
 
 from pruna_ir.diagnostics import PrunaError
 
@@ -59,3 +59,23 @@ def test_indices_are_refused() -> None:
     model, _ = node("MaxPool", IMAGE, kernel_shape=[2, 2], outputs=2)
     with pytest.raises(PrunaError, match="E004"):
         codes(model)
+
+
+@pytest.mark.parametrize(
+    ("function", "code"), [("Relu", "PAD"), ("Sigmoid", "PAD"), ("Tanh", "PADV2"), ("Neg", "PADV2")]
+)
+def test_what_is_never_negative_is_padded_with_zeros(function: str, code: str) -> None:
+    pool = "MaxPool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>"
+    text = f"g (float[1,4,8,8] x) => (float[1,4,4,4] y) {{ r = {function}(x) y = {pool}(r) }}"
+    assert code in agrees(model_from(text), {"x": weight(1, 4, 8, 8, seed=1)})
+
+
+def test_integers_that_end_at_zero_are_padded_with_it() -> None:
+    pool = "MaxPool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>"
+    text = f"""g (float[1,4,8,8] x) => (float[1,4,4,4] y) {{
+      q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) p = {pool}(d)
+      r = QuantizeLinear(p, s, z) y = DequantizeLinear(r, s, z) }}"""
+    image = {"x": weight(1, 4, 8, 8, seed=1)}
+    for zero, code in ((-128, "PAD"), (-5, "PADV2")):
+        model = model_from(text, s=np.array(0.02, np.float32), z=np.array(zero, np.int8))
+        assert code in agrees(model, image, 1e-5)

@@ -23,7 +23,7 @@ def data(dtype: str = "float32") -> np.ndarray:
 
 
 @pytest.mark.parametrize("op", OPS)
-@pytest.mark.parametrize("axes", [[1], [0, 2], [-1], [1, 2, 3], [0, 1, 2, 3], None])
+@pytest.mark.parametrize("axes", [[1], [0, -2], [0, 1, 2, 3], None])
 @pytest.mark.parametrize("keepdims", [0, 1])
 def test_axes(op: str, axes: list[int] | None, keepdims: int) -> None:
     inputs: list[Any] = [data()] + ([] if axes is None else [Fixed(axes)])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from quadratics import mean_error
 
-from pruna_ir.passes.pruning.reconstruction.elimination import Problem, eliminate, problem_of
+from pruna_ir.passes.pruning.reconstruction.elimination import Elimination, Eliminator, Problem, problem_of
 from pruna_ir.passes.pruning.reconstruction.least_squares import Normal, solve
 
 SHARE = 0.05
@@ -25,6 +23,10 @@ def problem(seed: int, columns: list[int], groups: int = 1, outputs: int = 3, sc
     zeros = np.zeros((groups, width))
     normal = Normal(gram, cross, power, zeros, np.zeros((groups, outputs)), 60, np.zeros(groups))
     return Problem(normal, weights, np.array(columns), scale)
+
+
+def eliminate(problems: list[Problem], count: int, share: float = SHARE, keep: tuple[int, ...] = ()) -> Elimination:
+    return Eliminator(problems, 5, share).eliminate(count, keep)
 
 
 def objective(one: Problem, removed: list[int]) -> float:
@@ -57,7 +59,7 @@ PROBLEMS = {
 
 @pytest.mark.parametrize("problems", PROBLEMS.values(), ids=PROBLEMS)
 def test_each_step_is_the_best_and_costs_what_solving_anew_says(problems: list[Problem]) -> None:
-    found = eliminate(problems, 5, 4, SHARE)
+    found = eliminate(problems, 4)
     base = sum(objective(one, []) for one in problems)
     removed: list[int] = []
     for number, unit in enumerate(found.order):
@@ -73,7 +75,7 @@ def test_each_step_is_the_best_and_costs_what_solving_anew_says(problems: list[P
 
 @pytest.mark.parametrize("problems", PROBLEMS.values(), ids=PROBLEMS)
 def test_weights_make_up_for_what_went(problems: list[Problem]) -> None:
-    found = eliminate(problems, 5, 4, SHARE, keep=(0, 1, 3))
+    found = eliminate(problems, 4, keep=(0, 1, 3))
     assert list(found.weights) == [0, 1, 3]
     for number, kept in found.weights.items():
         for one, weights in zip(problems, kept, strict=True):
@@ -88,24 +90,36 @@ def test_redundant_units_go_first() -> None:
     gram = rows.transpose(0, 2, 1) @ rows / 200
     weights = np.ones((1, 1, 5))
     normal = Normal(gram, weights @ gram, np.ones((1, 1)), np.zeros((1, 5)), np.zeros((1, 1)), 200, np.zeros(1))
-    found = eliminate([Problem(normal, weights, np.arange(5))], 5, 4, 1e-6)
+    found = eliminate([Problem(normal, weights, np.arange(5))], 4, 1e-6)
     assert found.order[0] == 0 and found.order[1] in (1, 3)
     assert found.errors[2] < 1e-4 < found.errors[3]
-
-
-def test_leaves_what_is_gone_already_alone() -> None:
-    whole = problem(8, [0, 1, 2, 3, 4, -1, -1])
-    kept = np.array([True] * 5 + [True, False])
-    found = eliminate([whole.within(kept)], 5, 2, SHARE)
-    gram, cross = whole.normal.gram[:, :6, :6], whole.normal.cross[..., :6]
-    cut = replace(whole.normal, gram=gram, cross=cross, center=whole.normal.center[:, :6])
-    again = eliminate([Problem(cut, whole.prior[..., :6], np.array([0, 1, 2, 3, 4, -1]))], 5, 2, SHARE)
-    np.testing.assert_array_equal(found.order, again.order)
 
 
 def test_moments_that_are_not_finite_still_give_an_order() -> None:
     one = problem(9, [0, 1, 2, 3, 4])
     one.normal.gram[0, 0, 0] = np.nan
-    found = eliminate([problem_of(one.normal, one.prior, one.columns)], 5, 4, SHARE)
+    found = eliminate([problem_of(one.normal, one.prior, one.columns)], 4)
     assert sorted({*range(5)} - {*found.order}) and np.isfinite(found.errors).all()
     assert solve(one.normal, one.prior, np.ones(5, bool)) is not None
+
+
+@pytest.mark.parametrize("problems", PROBLEMS.values(), ids=PROBLEMS)
+def test_without_a_unit_is_what_removing_it_gives(problems: list[Problem]) -> None:
+    eliminator = Eliminator(problems, 5, SHARE)
+    costs = eliminator.costs()
+    for unit in range(5):
+        for one, weights in zip(problems, eliminator.without(unit), strict=True):
+            np.testing.assert_allclose(weights, solve_without(one, [unit]), rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(eliminator.costs(), costs)
+
+
+def test_worth_weighs_costs() -> None:
+    problems = PROBLEMS["blocks"]
+    plain = eliminate(problems, 4)
+    worth = np.ones(5)
+    worth[plain.order[0]] = 1e6
+    weighed = Eliminator(problems, 5, SHARE).eliminate(4, worth=worth)
+    assert plain.order[0] not in weighed.order
+    double = Eliminator(problems, 5, SHARE).eliminate(4, worth=np.full(5, 2.0))
+    np.testing.assert_array_equal(double.order, plain.order)
+    np.testing.assert_allclose(double.errors, 2 * plain.errors)

@@ -1,8 +1,11 @@
-"""Operators of ONNX that no operator of LiteRT, and no few of them, can stand for: why, and what to do."""
+"""Operators of ONNX that no operator of a runtime, and no few of them, can stand for: why, and what to do."""
 
 from __future__ import annotations
 
-from pruna_ir.backends.tflite.table import Unsupported
+import onnx_graphsurgeon as gs
+
+from pruna_ir.backends.unsupported import Unsupported, qualified
+from pruna_ir.passes.decomposition.decompose import why_not
 
 _CONTROL_FLOW = "control flow is not written"
 _OPEN_SIZE = "how large its result is depends on the values, and a file has fixed shapes"
@@ -25,12 +28,16 @@ _REASONS: dict[str, tuple[str, str]] = {
 _SEQUENCES = "it works on sequences of tensors"
 
 
-def refusal(op: str) -> Unsupported:
-    """What to say of an operator that the table does not have."""
+def refusal(node: gs.Node, runtime: str) -> Unsupported:
+    """What to say of a node whose operator the table of a back end does not have."""
+    op = qualified(node)
     if op.startswith("Sequence") or op in ("ConcatFromSequence", "SplitToSequence"):
         return Unsupported(_SEQUENCES, "write Concat and Split instead")
     if "." in op:
         domain, _, name = op.rpartition(".")
         return Unsupported(f"{name} of the domain `{domain}` is not known", "export the model without it")
-    reason, help_text = _REASONS.get(op, (f"LiteRT has no operator for {op}", ""))
-    return Unsupported(reason, help_text)
+    if op in _REASONS:
+        return Unsupported(*_REASONS[op])
+    obstacle = why_not(node)
+    missing = f"{runtime} has no operator for {op}"
+    return Unsupported(f"{missing}, and it cannot be written in others: {obstacle}" if obstacle else missing)
