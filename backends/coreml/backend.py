@@ -95,7 +95,7 @@ class CoremlBackend(Backend):
         )
         lowered = lower(model, ios=self.ios, images=self._images(model))
         write(lowered, path, packaging)
-        return [*lowered.remarks, *remarks(read_package(path))]
+        return remarks(read_package(path))
 
     def check(self, emitted: Emitted, samples: Sequence[Feeds]) -> tuple[Check, ...]:
         """Read the package back and compare scales and outputs; E002 if they differ."""

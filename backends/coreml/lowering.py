@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ from pruna_ir.backends.refusals import refusal
 from pruna_ir.backends.unsupported import Failures, Unsupported, qualified
 from pruna_ir.diagnostics import error
 from pruna_ir.model import Model
-from pruna_ir.remarks import Remark
 
 
 @dataclass
@@ -32,7 +31,6 @@ class Lowered:
     program: Any
     interface: Interface
     images: Mapping[str, Pixels]
-    remarks: list[Remark] = field(default_factory=list)
 
 
 def lower(model: Model, *, ios: int = 17, images: Mapping[str, Pixels] | None = None) -> Lowered:

@@ -51,6 +51,11 @@ def test_any_number_of_samples_goes_through_in_turns(samples: int) -> None:
     np.testing.assert_array_equal(LiteSession(relu()).run({"t0": rows})["t1"], np.maximum(rows, 0))
 
 
+def test_tensors_without_values() -> None:
+    session = LiteSession(relu(shape=(0, 3)))
+    assert session.run({"t0": np.zeros((0, 3), np.float32)})["t1"].shape == (0, 3)
+
+
 def test_layout_and_names_are_those_of_the_model() -> None:
     spec = TensorSpec("image", np.dtype(np.float32), (1, 2, 4, 3))
     answer = TensorSpec("answer", np.dtype(np.float32), (1, 2, 4, 3))
