@@ -78,14 +78,10 @@ DECOMPOSITION_RULES: dict[str, str] = {
     "unroll-recurrent": "pruna_ir.passes.decomposition.unroll_recurrent:UnrollRecurrent",
     "write-out-einsum": "pruna_ir.passes.decomposition.write_out_einsum:WriteOutEinsum",
     "write-out-grid-sample": "pruna_ir.passes.decomposition.write_out_grid_sample:WriteOutGridSample",
-    "write-out-integer-products": (
-        "pruna_ir.passes.decomposition.write_out_integer_products:WriteOutIntegerProducts"
-    ),
+    "write-out-integer-products": ("pruna_ir.passes.decomposition.write_out_integer_products:WriteOutIntegerProducts"),
     "write-out-quantization": "pruna_ir.passes.decomposition.write_out_quantization:WriteOutQuantization",
     "write-out-lp-pool": "pruna_ir.passes.decomposition.write_out_lp_pool:WriteOutLpPool",
-    "write-out-dilated-pooling": (
-        "pruna_ir.passes.decomposition.write_out_dilated_pooling:WriteOutDilatedPooling"
-    ),
+    "write-out-dilated-pooling": ("pruna_ir.passes.decomposition.write_out_dilated_pooling:WriteOutDilatedPooling"),
     "split-pooling": "pruna_ir.passes.decomposition.split_pooling:SplitPooling",
 }
 

@@ -115,6 +115,7 @@ def test_each_back_end_gets_a_model_for_its_target(
     run: Run, model_file: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collected: list[int] = []
+
     def counting(model: Model, feeds: Any, names: list[str], **options: Any) -> Statistics:
         collected.append(len(names))
         return collect(model, feeds, names, **options)
