@@ -84,7 +84,9 @@ class Agreement:
         return f"{self.steps} steps, {self.differ / max(self.values, 1):.2%} of the values differ"
 
 
-def compare(model: Model, reference: Runner, file: Runner, samples: Sequence[Feeds]) -> dict[str, Agreement]:
+def compare(
+    model: Model, reference: Runner, file: Runner, samples: Sequence[Feeds], help_text: str = ""
+) -> dict[str, Agreement]:
     """Each output of the file beside that of the model; E002 where shapes or infinities differ."""
     steps = {str(tensor.name): last_step(tensor) for tensor in model.graph.outputs}
     found = {name: Agreement(step) for name, step in steps.items()}
@@ -94,7 +96,7 @@ def compare(model: Model, reference: Runner, file: Runner, samples: Sequence[Fee
         for name, agreement in found.items():
             if not agreement.add(expected[name], answers[name]):
                 message = f"the written file's output `{name}` has another shape, or no numbers where the model has"
-                raise error("E002", message)
+                raise error("E002", message, help=help_text)
     return found
 
 
@@ -119,11 +121,14 @@ def last_step(tensor: gs.Tensor) -> float | None:
     return float(params.scale) if params is not None and params.axis is None else None
 
 
-def require_agreement(found: Mapping[str, Agreement], limit: float, place: str, where: str) -> None:
+def require_agreement(
+    found: Mapping[str, Agreement], limit: float, place: str, where: str, help_text: str = ""
+) -> None:
     """Raise E002 for the outputs that are further off than rounding explains: `limit` is of their mean error."""
     bad = [f"`{name}`: {agreement}" for name, agreement in found.items() if not agreement.error <= limit]
     if bad:
-        raise error("E002", f"the written file does not compute the model's outputs on {where}", place=place, notes=bad)
+        message = f"the written file does not compute the model's outputs on {where}"
+        raise error("E002", message, place=place, help=help_text, notes=bad)
 
 
 def require_same_scales(graph: gs.Graph, found: Iterable[tuple[str, Params]]) -> Check:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # Root of the mean squared error relative to the range of an output beyond which the package is not the model. Integers
 # round another way where a sum is taken in another order, and half precision where a value is on the border.
 LIMITS = {"fp32": 1e-4, "fp16": 2e-2, "quantized": 0.05}
+_HELP = {"fp16": "where 16 bits are too few, `coreml<compute=fp32>` computes in 32"}
 # By operator: the inputs that hold integers, scales and zero points, and that is named after the tensor.
 _SCALED = {
     "quantize": ("scale", "zero_point"),
@@ -48,7 +49,6 @@ def check(emitted: Emitted, samples: Sequence[Feeds], compute: str) -> tuple[Che
     """
     import coremltools
 
-    place = emitted.path.name
     session = EvaluatorSession(emitted.path)
     count = sum(op.op_type != "const" for op in every_op(session.program.function))
     loads = Check("loads", f"coremltools {coremltools.__version__} reads it back: {count} operators")
@@ -56,13 +56,13 @@ def check(emitted: Emitted, samples: Sequence[Feeds], compute: str) -> tuple[Che
     if not samples:
         return (loads, scales, Check("outputs", "not compared: no inputs are known that the model runs on"))
     quantized = any(op.op_type == "quantize" for op in every_op(session.program.function))
-    limit = LIMITS["quantized" if quantized else compute]
-    found = [loads, scales, _compared(emitted, session, samples, limit, "evaluator", place)]
+    kind = "quantized" if quantized else compute
+    found = [loads, scales, _compared(emitted, session, samples, kind, "the evaluator")]
     if quantized:
         found.append(check_steps(emitted.model, session, samples))
     native = _native(emitted)
     if native is not None:
-        found.append(_compared(emitted, native, samples, limit, "Core ML", place))
+        found.append(_compared(emitted, native, samples, kind, "Core ML"))
     return tuple(found)
 
 
@@ -127,13 +127,12 @@ def _reference(model: Model, tensors: Sequence[str]) -> Session:
     return Session(with_outputs(model, tensors), optimize=False)
 
 
-def _compared(
-    emitted: Emitted, session: PackageSession, samples: Sequence[Feeds], limit: float, name: str, place: str
-) -> Check:
-    agreement = compare(emitted.model, emitted.reference, session, samples)
-    require_agreement(agreement, limit, place, "the evaluator" if name == "evaluator" else name)
+def _compared(emitted: Emitted, session: PackageSession, samples: Sequence[Feeds], kind: str, runtime: str) -> Check:
+    help_text = _HELP.get(kind, "")
+    agreement = compare(emitted.model, emitted.reference, session, samples, help_text)
+    require_agreement(agreement, LIMITS[kind], emitted.path.name, runtime, help_text)
     outputs = "; ".join(f"`{output}` {values}" for output, values in agreement.items())
-    return Check(name, f"{outputs}, on {len(samples)} samples")
+    return Check(runtime.removeprefix("the "), f"{outputs}, on {len(samples)} samples")
 
 
 def _native(emitted: Emitted) -> CoremlSession | None:

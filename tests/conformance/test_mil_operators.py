@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
-FOLDERS = ("iOS14", "iOS15", "iOS16", "iOS17", "iOS18")
+FOLDERS = ("iOS14", "iOS15", "iOS16", "iOS17")
 
 
 def run(*files: str, cases: str = "") -> tuple[int, int, str]:

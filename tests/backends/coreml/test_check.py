@@ -96,6 +96,16 @@ def test_the_package_of_another_model(tmp_path: Path) -> None:
     assert caught.value.diagnostic.code == "E002"
 
 
+def test_half_precision_that_is_too_little(tmp_path: Path) -> None:
+    """Logarithms of numbers that are zero in 16 bits."""
+    text = "g (float[1,6] x) => (float[1,6] y) { a = Abs (x) b = Mul (a, s) y = Log (b) }"
+    model = model_from(text, s=np.array([1e-9], np.float32))
+    with pytest.raises(PrunaError, match="no numbers where the model has") as caught:
+        pi.emit(model, "coreml<compute=fp16>", tmp_path / "m.mlpackage", data=[*SAMPLES])
+    assert "coreml<compute=fp32>" in caught.value.diagnostic.help
+    assert pi.emit(model, "coreml<compute=fp32>", tmp_path / "m.mlpackage", data=[*SAMPLES]).checks
+
+
 OTHERS: dict[str, Any] = {
     "s": np.array(0.0300001, np.float32),
     "z": np.array(4, np.int8),
