@@ -49,7 +49,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a back end wrote: `bytes` is on disk, with every file that belongs to it; `sha256` is of those files.
+    """What a back end wrote: `bytes` on disk of what is deployed, and `sha256` of every file that belongs to it.
 
     `remarks` say what it could not write as the model has it.
     """
@@ -87,6 +87,11 @@ class Backend(ABC):
         """What this back end can write: `model` as it is, or a changed copy."""
         return model
 
+    @property
+    def file_name(self) -> str:
+        """What its file is called where nobody named it: in the folder for several back ends."""
+        return f"model{self.suffix}"
+
     @abstractmethod
     def emit(self, model: Model, path: Path) -> Sequence[Remark] | None:
         """Write the model to `path`, and what belongs to it beside it, and say what is not as the model has it.
@@ -108,6 +113,10 @@ class Backend(ABC):
         Raises a diagnostic if it cannot be written in its present form.
         """
         return None
+
+    def size(self, path: Path) -> int:
+        """Bytes of a file that was written, with all that is deployed with it."""
+        return bytes_on_disk(path)
 
     def wrote(self, path: Path) -> bool:
         """Whether a folder is one that this back end has written, which a run may replace."""
@@ -178,7 +187,7 @@ def staged(
         emitted = Emitted(backend, legal, written, reference if legal is model else None)
         checks = backend.check(emitted, samples)
         files = sorted(part for part in scratch.rglob("*") if part.is_file())
-        size, sha256 = bytes_on_disk(written), _sha256(files, scratch)
+        size, sha256 = backend.size(written), _sha256(files, scratch)
         yield Staged(emitted, Artifact(path, backend.name, size, sha256, checks, remarks))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -207,7 +207,7 @@ def _staged(job: Job, output: Output, samples: list[Feeds], verified: Session) -
     with ExitStack() as stack:
         path = output.path
         if path is None:
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pruna-"))) / f"model{backend.suffix}"
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pruna-"))) / backend.file_name
         elif not path.parent.exists():  # the folder for several back ends
             path.parent.mkdir()
             stack.callback(_remove_if_empty, path.parent)

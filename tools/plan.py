@@ -129,7 +129,7 @@ def _outputs(options: Options, backends: Sequence[Backend]) -> tuple[Output, ...
     elif len(backends) == 1:
         paths = [path]
     else:
-        paths = [path / f"model{backend.suffix}" for backend in backends]
+        paths = [path / backend.file_name for backend in backends]
     made = zip(backends, paths, names, strict=True)
     return tuple(Output(backend, place, known[name]) for backend, place, name in made)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pruna_ir.backends.coreml import check, images
 from pruna_ir.backends.coreml.sizes import Sizes, read_sizes
 from pruna_ir.backends.coreml.toolbox import require_coremltools
 from pruna_ir.data.preprocess import Preprocessing
 from pruna_ir.diagnostics import error
-from pruna_ir.emission import Backend, Check, Emitted, Feeds
+from pruna_ir.emission import CHECKED_SAMPLES, Backend, Check, Emitted, Feeds
 from pruna_ir.pipeline.options import option
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class CoremlBackend(Backend):
     description: str = option("", "what it does")
     version: str = option("", "its version")
     preprocessing: Preprocessing | None = None
+    samples: tuple[Mapping[str, Any], ...] = field(default=(), compare=False, repr=False)
 
     def require_packages(self) -> None:
         """X001 without coremltools; P004 for options that say nothing, D001 if the labels cannot be read."""
@@ -65,8 +66,9 @@ class CoremlBackend(Backend):
             images.explicit(self.image, self.scale, self.bias, self.name)
 
     def for_data(self, data: BoundDataset) -> CoremlBackend:
-        """With the normalization of the data, for images."""
-        return replace(self, preprocessing=data.dataset.preprocessing)
+        """With the normalization of the data, for images, and samples, to measure on what 16 bits do."""
+        samples = tuple(dict(batch.feeds) for batch in data.require("calibration").head(CHECKED_SAMPLES).batches(1))
+        return replace(self, preprocessing=data.dataset.preprocessing, samples=samples)
 
     def legalize(self, model: Model) -> Model:
         """A copy in operators that ML programs have; E005 for shapes that stay open."""
@@ -77,6 +79,7 @@ class CoremlBackend(Backend):
     def emit(self, model: Model, path: Path) -> Sequence[Remark]:
         """Write the package; E004 names all operators that cannot be written."""
         from pruna_ir.backends.coreml.evaluate.package import read_package
+        from pruna_ir.backends.coreml.exactness import Exact, exact_nodes
         from pruna_ir.backends.coreml.lowering import lower
         from pruna_ir.backends.coreml.package import Packaging, write
         from pruna_ir.backends.coreml.processors import remarks
@@ -93,9 +96,10 @@ class CoremlBackend(Backend):
             labelled=_labelled(model, labels, self.labels),
             texts={**texts, "shortDescription": self.description or str(model.graph.name or "")},
         )
-        lowered = lower(model, ios=self.ios, images=self._images(model))
+        exact = exact_nodes(model, self.samples) if packaging.half else Exact()
+        lowered = lower(model, ios=self.ios, images=self._images(model), exact=exact.names)
         write(lowered, path, packaging)
-        return remarks(read_package(path))
+        return [*exact.remarks, *remarks(read_package(path))]
 
     def check(self, emitted: Emitted, samples: Sequence[Feeds]) -> tuple[Check, ...]:
         """Read the package back and compare scales and outputs; E002 if they differ."""

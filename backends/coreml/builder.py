@@ -33,6 +33,9 @@ class MilBuilder:
         from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 
         self.ios = ios
+        # Whether what is appended now computes in 32 bits, and all that does.
+        self.exact = False
+        self.exact_ops: list[Any] = []
         self._builder, self._types, self._registry = Builder, types, SSAOpRegistry
 
     def dtype(self, var: Any) -> str:
@@ -52,10 +55,13 @@ class MilBuilder:
         given = {key: value for key, value in params.items() if value is not None}
         fitting = self._fitting(self._registry._get_core_op_cls(kind), given, name)
         try:
-            return getattr(self._builder, kind)(name=name, **fitting)
+            result = getattr(self._builder, kind)(name=name, **fitting)
         except Exception as failure:  # whatever Core ML Tools meet while they infer types and compute constants
             reason = " ".join(str(failure).split())
             raise Unsupported(f"Core ML Tools refuse `{kind}`: {reason[:200]}") from None
+        if self.exact:
+            self.exact_ops.append((result[0] if isinstance(result, list | tuple) else result).op)
+        return result
 
     def _fitting(self, spec: Any, given: Mapping[str, Any], name: str) -> dict[str, Any]:
         """Parameters in types that the operator takes, those that must agree in one type."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,17 +26,23 @@ from pruna_ir.model import Model
 
 @dataclass
 class Lowered:
-    """A program of Core ML Tools (`coremltools.converters.mil.Program`), and what is to be known of its borders."""
+    """A program of Core ML Tools (`coremltools.converters.mil.Program`), and what is to be known of its borders.
+
+    `exact` are its operators, by name, that compute in 32 bits.
+    """
 
     program: Any
     interface: Interface
     images: Mapping[str, Pixels]
+    exact: Collection[str] = ()
 
 
-def lower(model: Model, *, ios: int = 17, images: Mapping[str, Pixels] | None = None) -> Lowered:
+def lower(
+    model: Model, *, ios: int = 17, images: Mapping[str, Pixels] | None = None, exact: Collection[str] = ()
+) -> Lowered:
     """The program that a legalized model becomes; raises E004 that names every operator that cannot be written.
 
-    `images` are inputs that take pixels, by name.
+    `images` are inputs that take pixels, by name; `exact` the nodes, by their first outputs, that compute in 32 bits.
     """
     images = images or {}
     coremltools()
@@ -57,13 +63,15 @@ def lower(model: Model, *, ios: int = 17, images: Mapping[str, Pixels] | None = 
             var = function.inputs[ports[id(tensor)].file]
             values.place(tensor, _entered(tensor, var, values, images.get(tensor.name)))
         for node in graph.nodes:
+            values.build.exact = node.outputs[0].name in exact
             _write(node, values, int(graph.opset), failures)
+        values.build.exact = False
         if failures.notes:
             raise failures.error()
         function.set_outputs([_left(tensor, ports[id(tensor)].file, values) for tensor in graph.outputs])
     program.add_function("main", function)
     sides = (tuple(ports[id(tensor)] for tensor in side) for side in (graph.inputs, graph.outputs))
-    return Lowered(program, Interface(*sides), images)
+    return Lowered(program, Interface(*sides), images, {op.name for op in values.build.exact_ops})
 
 
 def _require_known(graph: gs.Graph, failures: Failures) -> None:

@@ -7,7 +7,7 @@ import io
 import json
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +61,10 @@ class Packaging:
 
 
 def write(lowered: Lowered, path: Path, packaging: Packaging) -> None:
-    """Write a package, whose name ends in .mlpackage, in 16-bit floats (`half`) but for what holds scales."""
+    """Write a package, whose name ends in .mlpackage.
+
+    It computes in 16-bit floats (`half`) but for what is exact, or would not hold its scales.
+    """
     ct = coremltools()
     classes, interface = None, lowered.interface
     if packaging.labelled:
@@ -72,7 +75,7 @@ def write(lowered: Lowered, path: Path, packaging: Packaging) -> None:
         "convert_to": "mlprogram",
         "inputs": _inputs(ct, lowered, packaging),
         "minimum_deployment_target": getattr(ct.target, f"iOS{packaging.ios}"),
-        "compute_precision": _precision(ct, packaging.half),
+        "compute_precision": _precision(ct, packaging.half, lowered.exact),
         "classifier_config": classes,
         "skip_model_load": True,
         "package_dir": str(path),
@@ -152,8 +155,10 @@ def _identify(path: Path) -> None:
     place.write_text(json.dumps(manifest, indent=4, sort_keys=True))
 
 
-def _precision(ct: Any, half: bool) -> Any:
-    return ct.transform.FP16ComputePrecision(op_selector=_halved) if half else ct.precision.FLOAT32
+def _precision(ct: Any, half: bool, exact: Collection[str]) -> Any:
+    if not half:
+        return ct.precision.FLOAT32
+    return ct.transform.FP16ComputePrecision(op_selector=lambda op: op.name not in exact and _halved(op))
 
 
 # What holds scales.

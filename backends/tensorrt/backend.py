@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pruna_ir.analysis.counting import bytes_on_disk
 from pruna_ir.backends.tensorrt import build_log, proof, writer
 from pruna_ir.backends.tensorrt.operators import plugins
 from pruna_ir.backends.tensorrt.precision import Layer, layers
-from pruna_ir.backends.tensorrt.profiles import Sizes, make_profiles, read_sizes, sizes_in
+from pruna_ir.backends.tensorrt.profiles import Profile, Sizes, make_profiles, read_sizes, sizes_in
 from pruna_ir.data import BoundDataset
-from pruna_ir.diagnostics import error
+from pruna_ir.diagnostics import PrunaError, error
 from pruna_ir.emission import Backend, Check, Emitted, Feeds
 from pruna_ir.pipeline.options import option
 from pruna_ir.remarks import Reason, Remark, RemarkKind
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # Layers that are quantized for TensorRT, and that TensorRT for RTX, which the proof is made with, has no kernels for.
 _FLOAT_IN_RTX = frozenset({"ConvTranspose"})
+# An optimization of ONNX Runtime's takes a Relu away that stands before FP8, as if that had no negative numbers.
+_WRONG = ("ReluQuantRewrite",)
 # By which of its precisions a network is called.
 _NARROWEST = ("int8", "fp8", "int4-weights", "int8-weights", "fp16", "bf16")
 _OWN = frozenset({writer.NETWORK, writer.SCRIPT, writer.PRECISION, writer.PROFILES})
@@ -38,16 +41,16 @@ class TensorrtBackend(Backend):
     """
 
     name: ClassVar[str] = "tensorrt"
-    suffix: ClassVar[str] = ".tensorrt"
+    suffix: ClassVar[str] = ""
     target: ClassVar[str] = "tensorrt"
 
-    precision: Literal["graph", "fp32", "fp16", "int8", "int8+fp16", "int4-weights", "fp8"] = option(
+    precision: Literal["graph", "fp32", "fp16", "int8", "int8+fp16", "fp8", "int4-weights"] = option(
         "graph", "types of the network: as the graph has them, or what it is made or must be"
     )
     cache: str = option("", "calibration cache of TensorRT, from which a float model is quantized")
     batch: tuple[int, ...] = option((1, 8, 32), "smallest, usual and largest number of samples, if it is open", low=1)
     profile: tuple[str, ...] = option((), "sizes of other open dimensions: NAME:MIN:OPT:MAX")
-    compare: bool = option(False, "write the network in fp32 and fp16 as well, to be timed next to it")
+    compare: bool = option(True, "write the network in fp32 and fp16 as well, to be timed next to it")
     build: Literal["installed", "always", "never"] = option(
         "installed", "prove it by building an engine: where tensorrt-rtx is installed, or insist"
     )
@@ -56,9 +59,11 @@ class TensorrtBackend(Backend):
     def __post_init__(self) -> None:
         self._batch()
         read_sizes(self.profile)
-        if self.precision == "fp8":
-            help_text = "a model that has FP8 Q/DQ, such as Model Optimizer's, is written with `precision=graph`"
-            raise error("P004", "no pass quantizes to FP8 yet", place=self.name, help=help_text)
+
+    @property
+    def file_name(self) -> str:
+        """A folder is called by what it is for."""
+        return self.name
 
     def require_packages(self) -> None:
         """X001 if an engine is to be built and tensorrt-rtx is not installed."""
@@ -69,27 +74,32 @@ class TensorrtBackend(Backend):
         """With the data, for the sizes of open dimensions and the ranges of halves."""
         return replace(self, data=data)
 
+    def size(self, path: Path) -> int:
+        """Bytes of the network: what stands beside it makes and times its engine."""
+        return bytes_on_disk(path / writer.NETWORK)
+
     def wrote(self, path: Path) -> bool:
         """Whether a folder is a bundle."""
         return path.is_dir() and all((path / name).is_file() for name in _OWN)
 
     def legalize(self, model: Model) -> Model:
-        """A copy that TensorRT takes; raises Q001 and E004 with all places where it would not, E005 for shapes."""
+        """A copy that TensorRT takes; raises Q001, E004 or E005 with all places where it would not."""
         from pruna_ir.backends.tensorrt.legality import require_legal
         from pruna_ir.backends.tensorrt.legalize import legalize
 
         legal = legalize(model, self.precision, self.cache, None if self.data is None else self.data.dataset)
+        try:
+            self._profiles(legal)
+        except PrunaError as failure:
+            require_legal(legal, failure.diagnostic.notes)
+            raise
         require_legal(legal)
-        seen = {} if self.data is None else sizes_in(self.data)
-        make_profiles(legal.inputs(), self._batch(), read_sizes(self.profile), seen)
         return legal
 
     def emit(self, model: Model, path: Path) -> Sequence[Remark]:
         """Write the folder."""
-        seen = {} if self.data is None else sizes_in(self.data)
-        profiles = make_profiles(model.inputs(), self._batch(), read_sizes(self.profile), seen)
         found = layers(model.graph)
-        writer.write_bundle(path, self._networks(model, found), found, profiles)
+        writer.write_bundle(path, self._networks(model, found), found, self._profiles(model))
         text = "TensorRT has {}, and TensorRT for RTX has not: no engine of it can be built for that, or here"
         return [Remark(RemarkKind.ANALYSIS, self.name, "", Reason(text, op)) for op in plugins(model.graph)]
 
@@ -109,7 +119,7 @@ class TensorrtBackend(Backend):
 
     def session(self, path: Path, threads: int = 1) -> Session:
         """The network in ONNX Runtime: it shows what the engine answers, not how fast."""
-        return Session(path / writer.NETWORK, threads=threads)
+        return Session(path / writer.NETWORK, threads=threads, without=_WRONG)
 
     def _proved(self, emitted: Emitted, samples: Sequence[Feeds]) -> list[Check]:
         from pruna_ir.backends.tensorrt.check import on_gpu
@@ -124,6 +134,10 @@ class TensorrtBackend(Backend):
             raise error("E002", message, place=emitted.path.name, notes=notes)
         text = f"built by {built.version}, {built.bytes:,} bytes" + (f": {outcome}" if outcome.intended else "")
         return [Check("engine", text), *on_gpu(emitted, samples)]
+
+    def _profiles(self, model: Model) -> dict[str, Profile]:
+        seen = {} if self.data is None else sizes_in(self.data)
+        return make_profiles(model.inputs(), self._batch(), read_sizes(self.profile), seen)
 
     def _batch(self) -> Sizes:
         sizes = Sizes(*self.batch) if len(self.batch) == 3 else None

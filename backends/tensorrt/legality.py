@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
@@ -10,7 +11,7 @@ from pruna_ir.analysis.qdq import DEQUANTIZE, QUANTIZE
 from pruna_ir.backends.tensorrt.operators import refused
 from pruna_ir.backends.tensorrt.types import type_name
 from pruna_ir.backends.unsupported import Failures, Unsupported
-from pruna_ir.diagnostics import error
+from pruna_ir.diagnostics import PrunaError, error
 from pruna_ir.model import Model
 from pruna_ir.model.invariants import node_name
 from pruna_ir.passes.quantization.lint.rules import RULES
@@ -25,10 +26,11 @@ _TAKEN = frozenset(
 _SHOWN = 20
 
 
-def require_legal(model: Model) -> None:
+def require_legal(model: Model, others: Sequence[str] = ()) -> None:
     """Raise Q001 if Q/DQ break rules, else E004 if there are operators that TensorRT lacks; the notes name all of them.
 
-    A graph that passes is one that its builder takes.
+    `others` are what else is wrong with the model: notes for the same diagnostic, if there is one. A graph that passes
+    is one that TensorRT's builder takes.
     """
     failures = Failures("TensorRT")
     quantizers = []
@@ -39,13 +41,14 @@ def require_legal(model: Model) -> None:
             failures.add(node, Unsupported(reason, help_text))
     found = [*_violations(model.graph), *quantizers]
     if found:
-        notes = [*found, *failures.notes]
+        notes = [*found, *failures.notes, *others]
         more = [f"and {len(notes) - _SHOWN} more"] if len(notes) > _SHOWN else []
         message = f"the graph has Q/DQ at {len(found)} places that TensorRT refuses, or runs in float"
         help_text = "quantize the float model for it: -O2 --target tensorrt; `lint-qdq<target=tensorrt>` explains"
         raise error("Q001", message, help=help_text, notes=[*notes[:_SHOWN], *more])
     if failures.notes:
-        raise failures.error()
+        failure = failures.error()
+        raise PrunaError(replace(failure.diagnostic, notes=(*failure.diagnostic.notes, *others)))
 
 
 def _violations(graph: gs.Graph) -> Iterator[str]:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import onnx_graphsurgeon as gs
 
+from pruna_ir import registry
 from pruna_ir.analysis.qdq import QUANTIZE, quantized_already, stored
-from pruna_ir.backends.tensorrt.operators import refused
+from pruna_ir.backends.tensorrt.fp8 import to_fp8
+from pruna_ir.backends.tensorrt.operators import needed_opset, refused
+from pruna_ir.backends.tensorrt.small_integers import widen
 from pruna_ir.backends.tensorrt.types import type_name
 from pruna_ir.diagnostics import error
 from pruna_ir.model import Model
@@ -22,6 +25,14 @@ if TYPE_CHECKING:
 _CLEAN = "restore-qdq,simplify"
 # Operators whose further outputs may be left out.
 _OPTIONAL_OUTPUTS = frozenset({"Attention", "BatchNormalization", "Dropout", "LayerNormalization", "MaxPool"})
+# Rules that write out what is refused, in this order; for other operators there are the bodies that ONNX gives them.
+_RULES = (
+    "restore-dynamic",
+    "write-out-integer-products",
+    "write-out-quantization",
+    "write-out-dilated-pooling",
+    "write-out-lp-pool",
+)
 # Bodies may hold operators that have bodies themselves.
 _DEEPEST = 4
 
@@ -41,6 +52,7 @@ PRECISIONS = {
     "fp16": Precision(_HALF, quantized=False),
     "int8": Precision(quantized=True),
     "int8+fp16": Precision(_HALF, quantized=True),
+    "fp8": Precision(quantized=True),
     "int4-weights": Precision(f"quantize-weights<bits=4;block=64>,{_HALF}", quantized=False),
 }
 
@@ -58,10 +70,14 @@ def legalize(model: Model, precision: str = "graph", cache: str = "", data: Data
         _run(legal, "retarget-qdq<target=tensorrt>", data)
     _require_kind(legal.graph, precision)
     _write_out(legal, data)
+    if precision == "fp8":
+        to_fp8(legal)
+        _run(legal, "simplify", data)
     if PRECISIONS[precision].passes:
         _run(legal, f"{PRECISIONS[precision].passes},simplify", data)
         _write_out(legal, data)
     _drop_unread(legal.graph)
+    legal.graph.opset = min(legal.opset, needed_opset(legal.graph))
     _name_nodes(legal.graph)
     return legal
 
@@ -92,15 +108,21 @@ def _require_kind(graph: gs.Graph, precision: str) -> None:
 
 
 def _write_out(model: Model, data: Dataset | None) -> None:
-    """Write operators that are refused in others, where ONNX defines them so."""
+    """Write operators that are refused in others, by rules or as ONNX defines them."""
     _drop_unread(model.graph)
-    known = set(expandable())
+    widen(model.graph)
+    rules = {name: registry.resolve(registry.DECOMPOSITION_RULES[name]) for name in _RULES}
     for _ in range(_DEEPEST):
-        ops = sorted({node.op for node, _, _ in refused(model.graph)} & known)
+        ops = {node.op for node, _, _ in refused(model.graph)}
+        steps = [name for name, rule in rules.items() if not ops.isdisjoint(rule.roots)]
+        if bodies := sorted(ops.intersection(expandable())):
+            steps.append(f"expand<ops=[{','.join(bodies)}]>")
         before = model.fingerprint()
-        if ops:
-            _run(model, f"expand<ops=[{','.join(ops)}]>,simplify", data)
-        if not ops or model.fingerprint() == before:
+        if steps:
+            _run(model, ",".join(steps), data)
+            widen(model.graph)
+            _run(model, "simplify", data)
+        if not steps or model.fingerprint() == before:
             return
 
 

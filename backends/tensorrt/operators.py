@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 
 from pruna_ir.analysis.qdq import DEQUANTIZE, QUANTIZE
@@ -22,6 +23,10 @@ from pruna_ir.backends.tensorrt.types import type_name
 TYPES = frozenset({"float32", "float16", "bfloat16", "float64", "int32", "int64", "bool"})
 # Axes of a tensor.
 _MOST_AXES = 8
+# The newest operator set that was tried. The parser reads any, as if its operators were those that it knows.
+NEWEST_OPSET = 28
+# The oldest with scales for each channel.
+_OLDEST_OPSET = 13
 # Why not, of a node; nothing if there is no reason.
 Check = Callable[[gs.Node, RunTime], str | None]
 
@@ -137,10 +142,7 @@ _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", 
 OPERATORS: Mapping[str, Form] = {
     **dict.fromkeys(_PLAIN.split(), _SIMPLE),
     **dict.fromkeys(("AveragePool", "MaxPool"), _POOL),
-    **{
-        f"Reduce{kind}": _REDUCTION
-        for kind in ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare"]
-    },
+    **{f"Reduce{kind}": _REDUCTION for kind in _REDUCTIONS},
     QUANTIZE: Form(checks=(stored_type, scales)),
     DEQUANTIZE: Form(types=STORED, checks=(stored_type, scales)),
     "BatchNormalization": Form(types=_FLOATS, checks=(attribute("training_mode", 0), _one_output)),
@@ -202,11 +204,11 @@ def problem(node: gs.Node, run_time: RunTime) -> tuple[str, str] | None:
         if node.op in PLUGINS:
             return None
         return "TensorRT has no such operator", _INSTEAD.get(node.op, "")
-    reason = _strange_tensor(node) or OPERATORS[node.op].problem(node, run_time)
+    reason = _strange_tensor(node, run_time) or OPERATORS[node.op].problem(node, run_time)
     return None if reason is None else (reason, "")
 
 
-def _strange_tensor(node: gs.Node) -> str | None:
+def _strange_tensor(node: gs.Node, run_time: RunTime) -> str | None:
     """A tensor of a type or rank that TensorRT has not."""
     tensors = [tensor for tensor in [*node.inputs, *node.outputs] if not tensor.is_empty()]
     for tensor in tensors:
@@ -214,20 +216,39 @@ def _strange_tensor(node: gs.Node) -> str | None:
             return f"`{tensor.name}` has {len(tensor.shape)} axes, TensorRT at most {_MOST_AXES}"
     if node.op in (QUANTIZE, DEQUANTIZE):
         return None
-    return next((reason for tensor in tensors if (reason := _strange_type(tensor, node))), None)
+    return next((reason for tensor in tensors if (reason := _strange_type(tensor, node, run_time))), None)
 
 
-def _strange_type(tensor: gs.Tensor, node: gs.Node) -> str | None:
+def _strange_type(tensor: gs.Tensor, node: gs.Node, run_time: RunTime) -> str | None:
     name = type_name(tensor)
-    if name in TYPES or (name == "uint8" and node.op == "Cast") or (name == "int8" and node.op in _MOVES):
+    if name in TYPES or (name == "int8" and node.op in _MOVES):
         return None
+    if name == "uint8" and node.op == "Cast":
+        return f"`{tensor.name}` is uint8 between two nodes" if run_time.between(tensor) else None
     return f"`{tensor.name}` is {name}"
+
+
+def needed_opset(graph: gs.Graph) -> int:
+    """The oldest operator set in which all operators of the graph are what they are in its own."""
+    return max((_since(node, graph.opset) for node in graph.nodes), default=_OLDEST_OPSET)
+
+
+def _since(node: gs.Node, opset: int) -> int:
+    """The operator set that gave a node's operator its present form."""
+    standard = node.domain in _STANDARD and onnx.defs.has(node.op)
+    return max(_OLDEST_OPSET, onnx.defs.get_schema(node.op, opset).since_version if standard else opset)
+
+
+def _too_new(node: gs.Node, opset: int) -> tuple[str, str] | None:
+    if opset <= NEWEST_OPSET or (found := _since(node, opset)) <= NEWEST_OPSET:
+        return None
+    return f"it is that of opset {found}, and TensorRT knows up to {NEWEST_OPSET}", ""
 
 
 def refused(graph: gs.Graph) -> list[tuple[gs.Node, str, str]]:
     """All nodes that are refused, with the reason and what to do."""
     run_time = RunTime(graph)
-    found = ((node, problem(node, run_time)) for node in graph.nodes)
+    found = ((node, _too_new(node, graph.opset) or problem(node, run_time)) for node in graph.nodes)
     return [(node, *reason) for node, reason in found if reason is not None]
 
 

@@ -32,9 +32,7 @@ def installed() -> bool:
 def require_installed() -> None:
     """Raise X001 if it is not."""
     if not installed():
-        help_text = (
-            "pip install 'pruna-ir[tensorrt]' (NVIDIA's licence), or leave the engine unproved: prove=if-installed"
-        )
+        help_text = "pip install 'pruna-ir[tensorrt]' (NVIDIA's licence), or leave the engine unproved: build=installed"
         raise error("X001", "the engine is built with `tensorrt-rtx`, which is not installed", help=help_text)
 
 

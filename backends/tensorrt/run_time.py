@@ -1,4 +1,4 @@
-"""Which tensors depend on the values that a network is fed, and not only on their shapes."""
+"""Where tensors of a network lie, and which depend on the values that it is fed, and not only on their shapes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ class RunTime:
     """Answers for the tensors of one graph; they are remembered."""
 
     def __init__(self, graph: gs.Graph) -> None:
+        self._outputs = {id(tensor) for tensor in graph.outputs}
         self._sources: dict[int, str | None] = {id(tensor): str(tensor.name) for tensor in graph.inputs}
         for node in graph.nodes:
             found = None if node.op in _SHAPES else next(filter(None, map(self.source, node.inputs)), None)
             self._sources.update((id(tensor), found) for tensor in node.outputs)
+
+    def between(self, tensor: gs.Tensor) -> bool:
+        """Whether a tensor lies between two nodes, and is not an output of the graph as well."""
+        return writer_of(tensor) is not None and id(tensor) not in self._outputs
 
     def source(self, tensor: gs.Tensor) -> str | None:
         """An input of the graph whose values the tensor depends on; None if there is none."""

@@ -72,6 +72,10 @@ class LayoutPlan:
         found = self._writers.get(id(tensor))
         return None if found is None else found[0]
 
+    def is_output(self, tensor: gs.Tensor) -> bool:
+        """Whether a value leaves the graph."""
+        return id(tensor) in self._wanted
+
     def columns(self, tensor: gs.Tensor) -> ColumnOrder | None:
         """The order in which the columns of a flattened value are stored, if that is not ONNX's."""
         return self._columns.get(id(tensor))

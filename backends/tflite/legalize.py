@@ -21,9 +21,10 @@ from pruna_ir.pipeline.manager import PassManager
 # Operators of which the table writes some forms, and rules write out the others.
 _PARTLY = {"AveragePool", "DequantizeLinear", "MaxPool", "QuantizeLinear"}
 _CLEAN = "restore-qdq,simplify,fuse-conv-bn,fuse-convtranspose-bn,fuse-gemm-bn"
-# Operators that LiteRT has, where exporters write them as several; and the opset that has the last of them.
-_IDIOMS = "recognize-hard-sigmoid,recognize-hard-swish,recognize-gelu"
-_GELU = 20
+# Operators that the table writes in fewer than exporters do; and the opset that has the last of them.
+_IDIOMS = "recognize-hard-sigmoid,recognize-hard-swish,recognize-gelu,recognize-mish"
+_LATE = "recognize-gelu,recognize-mish"
+_OPSET = 20
 # What is done to weights in float for the type that they are stored in.
 _WEIGHTS: dict[str, Callable[[gs.Graph], None]] = {"float16": halve, "int8": store_in_int8}
 
@@ -51,13 +52,14 @@ def legalize(model: Model, batch: int = 1, weights: str = "float32", sizes: Mapp
 
 
 def _recognize(model: Model) -> None:
-    """Find operators that LiteRT has in what they are written as; for a Gelu the opset is raised to one that has it."""
+    """Find operators in what they are written as; for a Gelu or a Mish the opset is raised to one that has it."""
     found = PassManager.parse(_IDIOMS).run(model, target="tflite")
-    if model.opset >= _GELU or not any(remark.pass_name == "recognize-gelu" for remark in found.remarks):
+    late = _LATE.split(",")
+    if model.opset >= _OPSET or not any(remark.pass_name in late for remark in found.remarks):
         return
     raised = model.clone()
     try:
-        PassManager.parse(f"raise-opset<to={_GELU}>,recognize-gelu,fold-constants").run(raised, target="tflite")
+        PassManager.parse(f"raise-opset<to={_OPSET}>,{_LATE},fold-constants").run(raised, target="tflite")
     except PrunaError:  # not every model can be raised: then it stays as it is written
         return
     model.replace_with(raised)

@@ -21,6 +21,10 @@ from pruna_ir.backends.tflite.types import narrowed
 # looked behind.
 _NEVER_NEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax", "Abs", "Exp", "Sqrt"})
 _MOVES = frozenset({"MaxPool", "Reshape", "Transpose", "Slice", "Identity"})
+# Operators that hand on infinities which they read.
+_KEEPS_INFINITIES = frozenset(
+    {"Add", "Concat", "Expand", "Identity", "Reshape", "Slice", "Transpose", "Unsqueeze", "Where"}
+)
 _LOOK_BACK = 8
 
 
@@ -127,6 +131,28 @@ class Op:
                 return False
             value = kernel.inputs[0]
         return False
+
+    def comes_from_outside(self, index: int = 0) -> bool:
+        """Whether an input is one of the graph."""
+        value = self.kernel.inputs[index]
+        return constant_value(value) is None and self._plan.writer(value) is None
+
+    def infinite(self, index: int) -> bool:
+        """Whether values of an input are minus infinity on purpose, as those of attention masks are."""
+        return self._infinite(self.kernel.inputs[index], _LOOK_BACK)
+
+    def _infinite(self, value: gs.Tensor, steps: int) -> bool:
+        known, kernel = constant_value(value), self._plan.writer(value)
+        if known is not None:
+            return known.array.dtype.kind == "f" and bool(np.isneginf(known.array).any())
+        if kernel is None or kernel.op not in _KEEPS_INFINITIES or not steps:
+            return False
+        return any(self._infinite(read, steps - 1) for read in kernel.inputs if not read.is_empty())
+
+    def only_read_by(self, op: str) -> bool:
+        """Whether nodes of this operator, and nothing else, read what it writes first."""
+        value = self.kernel.outputs[0]
+        return not self._plan.is_output(value) and all(node.op == op for node in value.outputs)
 
     def read_flat(self, index: int = 0) -> Tensor:
         """An input as any tensor that holds its values in ONNX's order, whatever its shape."""

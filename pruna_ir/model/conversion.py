@@ -42,15 +42,21 @@ def expand(proto: onnx.ModelProto, op: str) -> onnx.ModelProto:
 
 
 def _inline(light: onnx.ModelProto, op: str) -> onnx.ModelProto:
-    """The inliner asks for the types of constants too, and forgets the default values of attributes."""
+    """The inliner asks for the types of constants too, and of inputs left out, and forgets attributes' defaults."""
     defaults = _defaults(op, light)
+    left_out = onnx.ValueInfoProto(type=onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None))
     for graph in checks.graphs(light.graph):
-        graph.value_info.extend(_value_info(tensor) for tensor in graph.initializer)
+        graph.value_info.extend([*(_value_info(tensor) for tensor in graph.initializer), left_out])
         for node in graph.node:
             if node.op_type == op and not node.domain:
                 given = {attribute.name for attribute in node.attribute}
                 node.attribute.extend(value for name, value in defaults.items() if name not in given)
-    return onnx.inliner.inline_selected_functions(light, [("", op)], exclude=False, inline_schema_functions=True)
+    inlined = onnx.inliner.inline_selected_functions(light, [("", op)], exclude=False, inline_schema_functions=True)
+    for graph in checks.graphs(inlined.graph):
+        named = [value for value in graph.value_info if value.name]
+        del graph.value_info[:]
+        graph.value_info.extend(named)
+    return inlined
 
 
 def _defaults(op: str, model: onnx.ModelProto) -> dict[str, onnx.AttributeProto]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pruna_ir.diagnostics import did_you_mean, error
@@ -42,7 +43,8 @@ class OptionInfo:
         return str(_to_value(self.default))
 
 
-def options_of(cls: type) -> dict[str, OptionInfo]:
+@functools.cache
+def options_of(cls: type) -> Mapping[str, OptionInfo]:
     """The options of a dataclass, by their names in pipeline text (kebab-case)."""
     hints = typing.get_type_hints(cls)
     found = {}
@@ -144,7 +146,8 @@ def _describe(wanted: Any) -> str:
 
 def print_options(instance: Any) -> Iterator[Option]:
     """The options that differ from their defaults, in the order of the fields."""
-    for name, info in options_of(type(instance)).items():
+    cls: type = type(instance)
+    for name, info in options_of(cls).items():
         value = getattr(instance, name.replace("-", "_"))
         if value != info.default:
             yield Option(name, _to_value(value))

@@ -15,7 +15,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,9 +85,11 @@ class Row:
         )
 
 
-def written(model: Model, path: Path, compute: str) -> tuple[EvaluatorSession, Model, float]:
+def written(
+    model: Model, path: Path, compute: str, samples: Sequence[Feeds] = ()
+) -> tuple[EvaluatorSession, Model, float]:
     """The package of a model, read back; the legalized model; and the seconds that writing took."""
-    backend = CoremlBackend(compute=compute)  # type: ignore[arg-type]
+    backend = CoremlBackend(compute=compute, samples=tuple(samples))  # type: ignore[arg-type]
     start = time.perf_counter()
     legal = backend.legalize(model)
     backend.emit(legal, path)
@@ -110,7 +112,7 @@ def in_float(path: Path, samples: list[Feeds], folder: Path) -> dict[str, Any]:
     found = {}
     for compute in ("fp32", "fp16"):
         out = folder / f"{compute}.mlpackage"
-        session, legal, seconds = written(Model.load(path), out, compute)
+        session, legal, seconds = written(Model.load(path), out, compute, samples)
         agreement = compare(legal, Session(legal, optimize=False), session, samples)
         found[compute] = {
             "error": max(item.worst for item in agreement.values()),

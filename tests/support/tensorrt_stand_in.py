@@ -31,8 +31,8 @@ class StandIn:
     def __init__(self, name: str = "tensorrt", version: str = "11.4.0", strongly_typed: bool = False) -> None:
         self.__name__, self.__version__ = name, version
         self.calls: list[tuple[Any, ...]] = []
-        flags = {"STRONGLY_TYPED": 1} if strongly_typed else {}
-        self.NetworkDefinitionCreationFlag = SimpleNamespace(**flags)
+        if strongly_typed:
+            self.NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
         self.ProfilingVerbosity = SimpleNamespace(DETAILED="detailed")
         self.MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
         self.ComputeCapability = SimpleNamespace(SM89="sm89")

@@ -25,8 +25,12 @@ def depth_to_space(op: Op) -> None:
 
 @lowers("SpaceToDepth")
 def space_to_depth(op: Op) -> None:
-    """space_to_depth."""
-    op.write(op("space_to_depth", x=op.read(), block_size=int(op.attr("blocksize"))))
+    """space_to_depth, or pixel_unshuffle where columns of a block are neighbours (CRD)."""
+    size = int(op.attr("blocksize"))
+    if op.attr("mode", "DCR") == "CRD":
+        op.write(op("pixel_unshuffle", x=op.read(), downscale_factor=np.uint32(size)))
+    else:
+        op.write(op("space_to_depth", x=op.read(), block_size=size))
 
 
 @lowers("CumSum")
@@ -61,7 +65,9 @@ def reverse_sequence(op: Op) -> None:
     op.write(op("reverse_sequence", x=op.read(), lengths=op.read(1), seq_axis=time, batch_axis=batch))
 
 
-_PADDING = {"zeros": "constant", "border": "border", "reflection": "reflection"}
+# Reflected at the border pixels; where those are inside by half of one, at their outer edges.
+_PADDING = {"zeros": "constant", "border": "border", "reflection": "symmetric"}
+_ALIGNED_PADDING = {**_PADDING, "reflection": "reflection"}
 _SAMPLING = {"linear": "bilinear", "bilinear": "bilinear", "nearest": "nearest"}
 
 
@@ -81,7 +87,7 @@ def grid_sample(op: Op) -> None:
             x=op.read(),
             coordinates=coordinates,
             sampling_mode=_SAMPLING[mode],
-            padding_mode=_PADDING[padding],
+            padding_mode=(_ALIGNED_PADDING if align else _PADDING)[padding],
             padding_value=0.0,
             coordinates_mode=counted,
             align_corners=align,

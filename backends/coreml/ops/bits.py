@@ -50,6 +50,7 @@ def shift(op: Op) -> None:
     if bits > _MOST_BITS:
         raise Unsupported(f"Core ML shifts no bits, and does not hold all products of {op.dtype()} instead")
     powers = np.append(2 ** np.arange(bits), 0 if left else 2**bits).astype(np.int32)
-    amounts = op("minimum", x=op("maximum", x=op.cast(op.read(1), np.int32), y=0), y=bits)
+    unsigned = op("mod", x=op.cast(op.read(1), np.int32), y=2**bits)  # a negative one is a large one
+    amounts = op("minimum", x=unsigned, y=bits)
     factors, x = op("gather", x=powers, indices=amounts, axis=0), op.cast(op.read(0), np.int32)
     op.write(wrapped(op, op("mul", x=x, y=factors), op.dtype()) if left else op("floor_div", x=x, y=factors))

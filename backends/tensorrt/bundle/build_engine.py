@@ -16,6 +16,7 @@ import argparse
 import ctypes
 import importlib
 import json
+import math
 import os
 import statistics
 import sys
@@ -71,7 +72,7 @@ def build(trt: Any, logger: Any, onnx: Path, profiles: Profiles, options: argpar
     """The engine of an ONNX file, serialized."""
     builder = trt.Builder(logger)
     # TensorRT 11 knows no other networks, and may not have the flag any more.
-    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    flag = getattr(getattr(trt, "NetworkDefinitionCreationFlag", None), "STRONGLY_TYPED", None)
     network = builder.create_network(0 if flag is None else 1 << int(flag))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(onnx)):
@@ -102,7 +103,7 @@ def is_rtx(trt: Any) -> bool:
 
 def add_profile(builder: Any, network: Any, config: Any, profiles: Profiles) -> None:
     """One optimization profile for all inputs with open dimensions."""
-    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    inputs = map(network.get_input, range(network.num_inputs))
     open_inputs = [tensor for tensor in inputs if -1 in tuple(tensor.shape)]
     missing = [tensor.name for tensor in open_inputs if tensor.name not in profiles]
     if missing:
@@ -122,11 +123,11 @@ def set_devices(trt: Any, config: Any, capability: str | None) -> None:
         return
     if not is_rtx(trt):
         raise Failure("--compute-capability is for TensorRT for RTX: TensorRT builds for the GPU that it runs on")
-    name = "SM" + capability.replace(".", "")
-    if not hasattr(trt.ComputeCapability, name):
+    wanted = getattr(trt.ComputeCapability, "SM" + capability.replace(".", ""), None)
+    if wanted is None:
         raise Failure(f"this TensorRT does not build for compute capability {capability}")
     config.num_compute_capabilities = 1
-    config.set_compute_capability(getattr(trt.ComputeCapability, name), 0)
+    config.set_compute_capability(wanted, 0)
 
 
 class Cuda:
@@ -142,8 +143,7 @@ class Cuda:
         self._call("cuStreamCreate", ctypes.byref(self.stream), 0)
 
     def _call(self, name: str, *arguments: Any) -> None:
-        status = getattr(self.library, name)(*arguments)
-        if status:
+        if status := getattr(self.library, name)(*arguments):
             raise OSError(f"{name} failed with CUDA error {status}")
 
     def allocate(self, size: int) -> int:
@@ -206,8 +206,7 @@ class Runner:
             raise Failure("the engine cannot be loaded on this GPU")
         self.context = self.engine.create_execution_context()
         self.names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
-        mode = trt.TensorIOMode.INPUT
-        self.inputs = [name for name in self.names if self.engine.get_tensor_mode(name) == mode]
+        self.inputs = [name for name in self.names if self.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         for name in self.inputs:
             if name in shapes:
                 self.context.set_input_shape(name, tuple(shapes[name]))
@@ -218,14 +217,11 @@ class Runner:
 
     def size(self, name: str) -> int:
         """Bytes of a tensor."""
-        shape = tuple(self.context.get_tensor_shape(name))
+        shape: tuple[int, ...] = tuple(self.context.get_tensor_shape(name))
         if any(dim < 0 for dim in shape):
             raise Failure(f"the shape of `{name}` depends on the data: {shape}")
-        count = 1
-        for dim in shape:
-            count *= dim
         kind = str(self.engine.get_tensor_dtype(name)).rsplit(".", 1)[-1]
-        return (count * BITS[kind] + 7) // 8
+        return -(-math.prod(shape) * BITS[kind] // 8)
 
     def enqueue(self) -> None:
         """Start one run."""
@@ -290,8 +286,8 @@ def compare(
         print(describe(name, times, base))
 
 
-def run_once(trt: Any, logger: Any, engine: Any, cuda: Any, feeds: Path, outputs: Path) -> None:
-    """Run an engine on the arrays of one .npz file, and write another."""
+def run_once(trt: Any, logger: Any, engine: Any, cuda: Any, feeds: Path, outputs: Path) -> int:
+    """Run an engine on the arrays of one .npz file, and write another; the exit code."""
     import numpy
 
     with numpy.load(feeds) as stored:
@@ -299,6 +295,7 @@ def run_once(trt: Any, logger: Any, engine: Any, cuda: Any, feeds: Path, outputs
     runner = Runner(trt, logger, engine, cuda, {name: array.shape for name, array in arrays.items()})
     numpy.savez(outputs, **runner.run(arrays))
     runner.close()
+    return 0
 
 
 def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -325,10 +322,9 @@ def main(arguments: Sequence[str] | None = None, trt: Any = None, cuda: Any = No
         cuda = cuda or find_cuda()
         logger = make_logger(trt, options.log)
         profiles = json.loads((HERE / "profiles.json").read_text())
-        networks = json.loads((HERE / "precision.json").read_text())["networks"]
-        wanted = networks if cuda is not None and not options.only_build else dict(list(networks.items())[:1])
-        engines = {name: build(trt, logger, HERE / file, profiles, options, cuda) for name, file in wanted.items()}
-        options.engine.write_bytes(memoryview(next(iter(engines.values()))))
+        (name, network), *others = json.loads((HERE / "precision.json").read_text())["networks"].items()
+        engine = build(trt, logger, HERE / network, profiles, options, cuda)
+        options.engine.write_bytes(memoryview(engine))
         print(f"{trt.__name__} {trt.__version__}: wrote {options.engine} ({options.engine.stat().st_size:,} bytes)")
         if options.only_build:
             return 0
@@ -336,10 +332,14 @@ def main(arguments: Sequence[str] | None = None, trt: Any = None, cuda: Any = No
             print("not timed: there is no GPU (libcuda has none)")
             return 0 if options.feeds is None else 1
         if options.feeds is not None:
-            run_once(trt, logger, next(iter(engines.values())), cuda, options.feeds, options.outputs)
-            return 0
-        shapes = {name: profile["opt"] for name, profile in profiles.items()}
-        compare(trt, logger, engines, cuda, shapes, options.rounds)
+            return run_once(trt, logger, engine, cuda, options.feeds, options.outputs)
+        engines = {name: engine}
+        for name, network in others:
+            try:
+                engines[name] = build(trt, logger, HERE / network, profiles, options, cuda)
+            except Failure as failure:
+                print(f"{name} is not compared: {failure}", file=sys.stderr)
+        compare(trt, logger, engines, cuda, {name: sizes["opt"] for name, sizes in profiles.items()}, options.rounds)
     except Failure as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1

@@ -14,7 +14,7 @@ from pruna_ir.passes.pruning.allocation.costs import Cost, Term
 from pruna_ir.passes.pruning.allocation.curves import Curve
 from pruna_ir.passes.pruning.allocation.model_costs import Costs
 from pruna_ir.passes.pruning.allocation.solve import floor_of, solve
-from pruna_ir.runtime.latency import compare
+from pruna_ir.runtime.latency import compare, thread_clock
 from pruna_ir.runtime.profile import node_times
 from pruna_ir.runtime.session import Session
 
@@ -69,10 +69,11 @@ def widths_within_time(
 
 
 def timer(reference: Model, feeds: Mapping[str, object], cut: Cut) -> Callable[[Widths], float]:
-    """Measures the time of the model at some widths over the reference's, in one thread and in turn."""
+    """Measures the time of the model at some widths over the reference's: in turn, in one thread, on its own clock."""
     original = Session(reference)
 
     def time_left(widths: Widths) -> float:
-        return 1.0 / compare(original, Session(cut(widths)), feeds, seconds=_SECONDS).speedup  # type: ignore[arg-type]
+        timed = compare(original, Session(cut(widths)), feeds, seconds=_SECONDS, clock=thread_clock())  # type: ignore[arg-type]
+        return 1.0 / timed.speedup
 
     return time_left

@@ -97,13 +97,21 @@ def test_the_package_of_another_model(tmp_path: Path) -> None:
 
 
 def test_half_precision_that_is_too_little(tmp_path: Path) -> None:
-    """Logarithms of numbers that are zero in 16 bits."""
+    """Reciprocals of numbers that are zero in 16 bits, and no samples to measure that on."""
+    text = "g (float[1,6] x) => (float[1,6] y) { a = Abs (x) b = Mul (a, s) y = Reciprocal (b) }"
+    model = model_from(text, s=np.array([1e-9], np.float32))
+    found = emitted(model, tmp_path / "m.mlpackage", "fp16")
+    with pytest.raises(PrunaError, match="no numbers where the model has") as caught:
+        check(found, SAMPLES, "fp16")
+    assert "coreml<compute=fp32>" in caught.value.diagnostic.help
+
+
+@pytest.mark.parametrize("compute", ["fp32", "fp16"])
+def test_logarithms_of_what_is_zero_in_half_precision(compute: str, tmp_path: Path) -> None:
     text = "g (float[1,6] x) => (float[1,6] y) { a = Abs (x) b = Mul (a, s) y = Log (b) }"
     model = model_from(text, s=np.array([1e-9], np.float32))
-    with pytest.raises(PrunaError, match="no numbers where the model has") as caught:
-        pi.emit(model, "coreml<compute=fp16>", tmp_path / "m.mlpackage", data=[*SAMPLES])
-    assert "coreml<compute=fp32>" in caught.value.diagnostic.help
-    assert pi.emit(model, "coreml<compute=fp32>", tmp_path / "m.mlpackage", data=[*SAMPLES]).checks
+    assert pi.emit(model, f"coreml<compute={compute}>", tmp_path / "m.mlpackage", data=[*SAMPLES]).checks
+    assert pi.emit(model, f"coreml<compute={compute}>", tmp_path / "m.mlpackage").checks
 
 
 OTHERS: dict[str, Any] = {

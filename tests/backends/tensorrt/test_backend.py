@@ -54,10 +54,10 @@ def checks(artifact: Artifact) -> dict[str, str]:
 def test_what_is_in_a_bundle(tmp_path: Path) -> None:
     artifact = written(tmp_path, quantized())
     names = sorted(path.name for path in artifact.path.iterdir())
-    assert names == ["README.md", "build_engine.py", "model.onnx", "precision.json", "profiles.json"]
-    assert artifact.bytes == sum(path.stat().st_size for path in artifact.path.iterdir())
+    assert names == ["README.md", "build_engine.py", "compare", "model.onnx", "precision.json", "profiles.json"]
+    assert artifact.bytes == (artifact.path / "model.onnx").stat().st_size
     described = json.loads((artifact.path / "precision.json").read_text())
-    assert described["networks"] == {"int8": "model.onnx"}
+    assert described["networks"] == {"int8": "model.onnx", "fp16": "compare/fp16.onnx", "fp32": "compare/fp32.onnx"}
     assert {layer["op"]: layer["precision"] for layer in described["layers"]} == {"Conv": "int8", "Gemm": "fp32"}
     profile = {"min": [1, 16, 8, 8], "opt": [8, 16, 8, 8], "max": [32, 16, 8, 8]}
     assert json.loads((artifact.path / "profiles.json").read_text()) == {"image": profile}
@@ -94,20 +94,54 @@ def test_the_network_computes_what_the_model_does(tmp_path: Path) -> None:
     assert checks(artifact)["engine"] == "not built: not asked for"
 
 
-def test_networks_to_compare_with(tmp_path: Path) -> None:
-    artifact = written(tmp_path, quantized(), "build=never;compare=true")
+@pytest.mark.parametrize(
+    ("precision", "label"),
+    [("int8", "int8"), ("int8+fp16", "int8"), ("fp8", "fp8"), ("fp16", "fp16")],
+)
+def test_networks_to_compare_with(tmp_path: Path, precision: str, label: str) -> None:
+    artifact = written(tmp_path, net() if precision == "fp16" else quantized(), f"build=never;precision={precision}")
     networks = json.loads((artifact.path / "precision.json").read_text())["networks"]
-    assert networks == {"int8": "model.onnx", "fp16": "compare/fp16.onnx", "fp32": "compare/fp32.onnx"}
-    found = [Session(artifact.path / file).run({"image": IMAGES[:2]})["scores"] for file in networks.values()]
-    for other in found[1:]:
-        np.testing.assert_allclose(other, found[0], rtol=0, atol=0.1 * np.ptp(found[0]))
-    types = {node.op for node in Model.load(artifact.path / "compare/fp32.onnx").graph.nodes}
-    assert not types & {"QuantizeLinear", "DequantizeLinear", "Cast"}
+    others = {"fp16": "compare/fp16.onnx", "fp32": "compare/fp32.onnx"}
+    assert networks == {**others, label: "model.onnx"} and next(iter(networks)) == label
+    expected = TensorrtBackend().session(artifact.path).run({"image": IMAGES[:2]})["scores"]
+    for file in others.values():
+        if (artifact.path / file).exists():
+            found = Session(artifact.path / file).run({"image": IMAGES[:2]})["scores"]
+            np.testing.assert_allclose(found, expected, rtol=0, atol=0.1 * np.ptp(expected))
+    single = Model.load(artifact.path / "compare/fp32.onnx")
+    assert not {node.op for node in single.graph.nodes} & {"QuantizeLinear", "DequantizeLinear", "Cast"}
+    assert {str(tensor.dtype) for tensor in single.graph.tensors().values()} <= {"float32", "int64"}
+
+
+def test_weights_of_blocks_are_floats_in_what_they_are_compared_with(tmp_path: Path) -> None:
+    model = model_from("g (float[2,128] x) => (float[2,64] y) { y = MatMul (x, a) }", a=weight(128, 64))
+    folder = pi.emit(model, "tensorrt<build=never;precision=int4-weights>", tmp_path / "bundle").path
+    networks = json.loads((folder / "precision.json").read_text())["networks"]
+    assert list(networks) == ["int4-weights", "fp16", "fp32"]
+    expected, *others = (Session(folder / file).run({"x": weight(2, 128, seed=1)})["y"] for file in networks.values())
+    for found in others:
+        np.testing.assert_allclose(found, expected, rtol=0, atol=0.01 * np.ptp(expected))
+    assert [node.op for node in Model.load(folder / networks["fp32"]).graph.nodes] == ["MatMul"]
+
+
+def test_nothing_to_compare_with(tmp_path: Path) -> None:
+    artifact = written(tmp_path, quantized(), "build=never;compare=false")
+    assert json.loads((artifact.path / "precision.json").read_text())["networks"] == {"int8": "model.onnx"}
+    assert not (artifact.path / "compare").exists()
+
+
+def test_a_network_that_there_is_in_single_precision_only(tmp_path: Path) -> None:
+    model = model_from("g (float[4] x) => (float[4] y) { h = Celu (x) y = Relu (h) }")
+    artifact = pi.emit(model, "tensorrt<build=never>", tmp_path / "bundle")
+    networks = json.loads((artifact.path / "precision.json").read_text())["networks"]
+    assert networks == {"fp32": "model.onnx", "fp16": "compare/fp16.onnx"}
+    nodes = Model.load(artifact.path / "compare/fp16.onnx").graph.nodes
+    assert [node.inputs[0].dtype for node in nodes if node.op == "Celu"] == [np.float32]
 
 
 def test_a_float_network_is_called_by_its_precision(tmp_path: Path) -> None:
     described = json.loads((written(tmp_path, net(), "build=never;precision=fp16").path / "precision.json").read_text())
-    assert described["networks"] == {"fp16": "model.onnx"}
+    assert described["networks"]["fp16"] == "model.onnx"
     assert {layer["precision"] for layer in described["layers"]} == {"fp16"}
 
 
@@ -148,7 +182,6 @@ def test_open_dimension_that_nothing_is_known_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("precision=fp8", "no pass quantizes to FP8"),
         ("precision=bf16", "precision"),
         ("batch=[1,8]", "`batch` cannot be [1, 8]"),
         ("batch=[8,1,2]", "`batch` cannot be [8, 1, 2]"),

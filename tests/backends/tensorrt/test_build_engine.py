@@ -91,6 +91,16 @@ def test_times_on_the_gpu_and_compares(bundle: Path, capsys: pytest.CaptureFixtu
     assert not Driver.last.memory and not Driver.last.marks, "all memory and marks are given back"
 
 
+def test_a_network_to_compare_with_that_is_refused(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network(bundle, "fp16.onnx", "fp16", error="no such operator in halves")
+    network(bundle, "fp32.onnx", "fp32")
+    describe(bundle, {"int8": "model.onnx", "fp16": "fp16.onnx", "fp32": "fp32.onnx"})
+    assert run(StandIn()) == 0
+    shown = capsys.readouterr()
+    assert "4.00x as fast as fp32" in shown.out
+    assert "fp16 is not compared: the parser refuses fp16.onnx:\nno such operator in halves" in shown.err
+
+
 def test_one_network_is_timed_alone(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(StandIn()) == 0
     shown = capsys.readouterr().out

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-from pathlib import Path
-
-import ml_dtypes
 import numpy as np
 import onnx
 import pytest
 from onnx_text import model_from, weight
-from small_graphs import small_net
+from tensorrt_graphs import bytes_of, equal, quantized
 
+from pruna_ir.backends.tensorrt import operators
 from pruna_ir.backends.tensorrt.backend import TensorrtBackend
 from pruna_ir.backends.tensorrt.legality import require_legal
 from pruna_ir.backends.tensorrt.legalize import legalize
@@ -19,9 +16,6 @@ from pruna_ir.backends.tensorrt.operators import refused
 from pruna_ir.backends.tensorrt.precision import layers
 from pruna_ir.diagnostics import PrunaError
 from pruna_ir.model import Model
-from pruna_ir.model.opset import relative_error
-from pruna_ir.model.spec import TensorSpec
-from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.runtime.session import Session
 from pruna_ir.testing import ops
 
@@ -43,40 +37,11 @@ ATTENTION = """g (float[1,4,6,8] q, float[1,4,6,8] k, float[1,4,6,8] v) => (floa
 { y = Attention (q, k, v) }"""
 
 
-def bytes_of(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(-100, 100, shape).astype(np.int8)
-
-
 def with_weight(text: str) -> Model:
     weights = onnx.numpy_helper.from_array(bytes_of(8, 8, 1, 1), "w")
     proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {text.replace("int8[8,8,1,1] w, ", "")}')
     proto.graph.initializer.append(weights)
     return Model.load(proto)
-
-
-def wide() -> Model:
-    """Two convolutions that are wide enough for 8 bits."""
-    text = (
-        "g (float[n,16,8,8] x) => (float[n,16,8,8] y) { c = Conv (x, v) r = Relu (c) e = Conv (r, u) y = Sigmoid (e) }"
-    )
-    return model_from(text, v=weight(16, 16, 1, 1), u=weight(16, 16, 1, 1, seed=1))
-
-
-def quantized(target: str = "tensorrt") -> Model:
-    model = wide()
-    PassManager.parse("quantize<guard=false>").run(model, data=weight(8, 16, 8, 8, seed=3), target=target)
-    return model
-
-
-def equal(before: Model, after: Model) -> float:
-    session = Session(before, optimize=False)
-    feeds = {spec.name: made_up(spec) for spec in session.inputs}
-    return relative_error(session.run(feeds), Session(after, optimize=False).run(feeds))
-
-
-def made_up(spec: TensorSpec) -> np.ndarray:
-    shape = [size if isinstance(size, int) else 2 for size in spec.shape]
-    return np.random.default_rng(1).standard_normal(shape).astype(spec.dtype)
 
 
 def test_biases_in_integers_and_unsigned_activations_become_tensorrts() -> None:
@@ -116,6 +81,74 @@ def test_attention_is_written_out() -> None:
     assert refused(after.graph) == [] and equal(before, after) < 1e-5
 
 
+DYNAMIC = """g (float[3,16] x) => (float[3,16] y) <float t = {0.01}> {
+    q, s, z = DynamicQuantizeLinear (x)
+    m = MatMulInteger (q, w, z)
+    c = Cast <to = 1> (m)
+    u = Mul (s, t)
+    y = Mul (c, u)
+}"""
+INTEGERS = "g (uint8[3,16] x) => (int32[3,16] y) { y = MatMulInteger (x, w) }"
+
+
+def test_weights_of_products_that_quantize_at_run_time_stay_integers() -> None:
+    before = model_from(DYNAMIC, w=bytes_of(16, 16))
+    after = legalize(before)
+    require_legal(after)
+    assert ops(after) == ["DequantizeLinear", "MatMul"]
+    assert equal(before, after) < 0.02, "the input is no longer rounded"
+
+
+def test_products_of_integers_are_written_out() -> None:
+    before = model_from(INTEGERS, w=bytes_of(16, 16))
+    after = legalize(before)
+    require_legal(after)
+    assert ops(after) == ["Cast", "MatMul", "Cast"]
+    feeds = {"x": np.random.default_rng(1).integers(0, 255, (3, 16)).astype(np.uint8)}
+    expected, found = (Session(model, optimize=False).run(feeds)["y"] for model in (before, after))
+    np.testing.assert_array_equal(expected, found)
+
+
+@pytest.mark.parametrize("text", ["y = DequantizeLinear (q, s, z)", "c = Cast <to = 1> (q) y = Mul (c, s)"])
+def test_quantization_at_run_time_becomes_arithmetic(text: str) -> None:
+    before = model_from(f"g (float[3,16] x) => (float[3,16] y) {{ q, s, z = DynamicQuantizeLinear (x) {text} }}")
+    after = legalize(before)
+    require_legal(after)
+    assert {"Round", "Clip"} <= set(ops(after)) and not {"DynamicQuantizeLinear", "QuantizeLinear"} & set(ops(after))
+    assert equal(before, after) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("node", "becomes"),
+    [
+        ("MaxPool <kernel_shape = [2,2], dilations = [2,2]> (x)", "Slice"),
+        ("AveragePool <kernel_shape = [2,2], dilations = [2,2]> (x)", "Slice"),
+        ("LpPool <kernel_shape = [2,2], p = 3> (x)", "Pow"),
+    ],
+)
+def test_pools_that_the_parser_lacks_are_written_out(node: str, becomes: str) -> None:
+    before = model_from(f"g (float[1,4,9,9] x) => (float[a,b,c,d] y) {{ y = {node} }}", opset=19)
+    after = legalize(before)
+    require_legal(after)
+    assert becomes in ops(after) and equal(before, after) < 1e-5
+
+
+def test_pools_that_the_parser_has_stay() -> None:
+    text = "g (float[1,4,9,9] x) => (float[a,b,c,d] y) { y = MaxPool <kernel_shape = [2,2]> (x) }"
+    assert ops(legalize(model_from(text))) == ["MaxPool"]
+
+
+def test_small_integers_between_casts_are_held_in_int32() -> None:
+    text = "g (float[8] x) => (float[8] y) { a = Round (x) b = Cast <to = {}> (a) y = Cast <to = 1> (b) }"
+    for kind in (onnx.TensorProto.UINT8, onnx.TensorProto.INT8, onnx.TensorProto.INT16):
+        before = model_from(text.replace("{}", str(kind)))
+        after = legalize(before)
+        require_legal(after)
+        feeds = {"x": np.linspace(0, 100, 8, dtype=np.float32)}
+        expected, found = (Session(model, optimize=False).run(feeds)["y"] for model in (before, after))
+        np.testing.assert_array_equal(expected, found)
+
+
 def test_further_outputs_that_are_read_are_written_out_and_others_dropped() -> None:
     text = "g (float[2,4] x) => (float[2,4] y{}) <float[4] s = {{1,2,3,4}}> {{ y, m = LayerNormalization (x, s) }}"
     unread, read = (model_from(text.format(more)) for more in ("", ", float[2,1] m"))
@@ -135,56 +168,34 @@ def test_dead_nodes_that_the_parser_would_refuse_are_gone() -> None:
     assert ops(legalize(with_weight(text))).count("DequantizeLinear") == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "opset"),
+    [
+        ("r = Relu (x) y = Add (r, x)", 14),
+        ("r = Relu (x) y = Gelu (r)", 20),
+        ("r = Exp (x) y = Erf (r)", 13),
+        ("y = Mish (x)", 22),
+    ],
+)
+def test_opset_is_the_oldest_that_means_the_same(text: str, opset: int) -> None:
+    before = model_from(f"g (float[4] x) => (float[4] y) {{ {text} }}", opset=28)
+    after = legalize(before)
+    assert (after.opset, equal(before, after)) == (opset, 0)
+
+
+def test_operators_of_later_opsets_than_the_parsers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operators, "NEWEST_OPSET", 23)
+    model = model_from("g (float[4] x) => (float[4] y) { r = Relu (x) y = Swish (r) }", opset=24)
+    assert [(node.op, why) for node, why, _ in refused(model.graph)] == [
+        ("Swish", "it is that of opset 24, and TensorRT knows up to 23")
+    ]
+
+
 def test_every_node_has_a_name_of_its_own() -> None:
     model = model_from("g (float[4] x) => (float[4] y) { a = Relu (x) b = Exp (a) y = Sin (b) }")
     for node, name in zip(model.graph.nodes, ("", "same", "same"), strict=True):
         node.name = name
     assert [node.name for node in legalize(model).graph.nodes] == ["Relu_a", "same", "same_1"]
-
-
-@pytest.mark.parametrize("precision", ["graph", "int8", "int8+fp16"])
-def test_precision_of_a_quantized_graph(precision: str) -> None:
-    after = legalize(quantized(), precision)
-    assert [layer.precision for layer in layers(after.graph)] == ["int8", "int8"]
-    assert ("Cast" in ops(after)) == (precision == "int8+fp16")
-    require_legal(after)
-
-
-@pytest.mark.parametrize(("precision", "found"), [("graph", "fp32"), ("fp32", "fp32"), ("fp16", "fp16")])
-def test_precision_of_a_float_graph(precision: str, found: str) -> None:
-    before = small_net()
-    after = legalize(before, precision)
-    assert {layer.precision for layer in layers(after.graph)} == {found}
-    assert equal(before, after) < (1e-5 if found == "fp32" else 1e-2)
-
-
-def test_weights_in_4_bits() -> None:
-    text = "g (float[2,128] x) => (float[2,64] y) { h = MatMul (x, a) r = Relu (h) y = MatMul (r, b) }"
-    after = legalize(model_from(text, a=weight(128, 64), b=weight(64, 64, seed=1)), "int4-weights")
-    require_legal(after)
-    assert {layer.precision for layer in layers(after.graph)} == {"int4-weights"}
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int4-weights"])
-def test_float_precision_of_a_quantized_graph(precision: str) -> None:
-    with pytest.raises(PrunaError) as failure:
-        legalize(quantized(), precision)
-    assert failure.value.diagnostic.code == "E004" and f"precision={precision}" in failure.value.diagnostic.message
-
-
-@pytest.mark.parametrize("precision", ["int8", "int8+fp16"])
-def test_int8_of_a_float_graph(precision: str) -> None:
-    with pytest.raises(PrunaError) as failure:
-        legalize(small_net(), precision)
-    assert failure.value.diagnostic.code == "E004" and "-O2 --target tensorrt" in failure.value.diagnostic.help
-
-
-def test_a_calibration_cache_quantizes(tmp_path: Path) -> None:
-    lines = ["TRT-8601-EntropyCalibration2", *(f"{name}: {struct.pack('>f', 0.05).hex()}" for name in "xcrey")]
-    (tmp_path / "cache").write_text("\n".join(lines))
-    after = legalize(wide(), "int8", str(tmp_path / "cache"))
-    require_legal(after)
-    assert [layer.precision for layer in layers(after.graph)] == ["int8", "int8"]
 
 
 def test_all_reasons_are_told_at_once() -> None:
@@ -212,31 +223,22 @@ def test_operators_alone_are_e004() -> None:
     assert "Compress, reads [4], [4]): TensorRT has no such operator" in failure.value.diagnostic.notes[0]
 
 
-def eight_bit_floats() -> Model:
-    """A product with Q/DQ of FP8, as Model Optimizer writes it."""
-    scale = onnx.numpy_helper.from_array(np.array(0.1, np.float32), "s")
-    numbers = np.random.default_rng(0).standard_normal((64, 64)).astype(ml_dtypes.float8_e4m3fn)
-    kind = onnx.TensorProto.FLOAT8E4M3FN
-    stored = [
-        onnx.helper.make_tensor(name, kind, v.shape, v.tobytes(), raw=True)
-        for name, v in (("w", numbers), ("z", np.zeros((), ml_dtypes.float8_e4m3fn)))
-    ]
-    node = onnx.helper.make_node
-    nodes = [
-        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
-        node("DequantizeLinear", ["q", "s", "z"], ["d"]),
-        node("DequantizeLinear", ["w", "s", "z"], ["v"]),
-        node("MatMul", ["d", "v"], ["y"]),
-    ]
-    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [4, 64]) for name in "xy"]
-    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], [scale, *stored])
-    return Model.load(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10))
+def test_open_dimensions_are_told_with_operators() -> None:
+    model = model_from("g (float[n,a] x, bool[4] b) => (float[c] y) { y = Compress (x, b) }")
+    with pytest.raises(PrunaError) as failure:
+        TensorrtBackend(build="never").legalize(model)
+    assert failure.value.diagnostic.code == "E004"
+    first, *_, last = failure.value.diagnostic.notes
+    assert "Compress" in first and last == "`a`: axis 1 of `x`"
 
 
-def test_8_bit_floats_pass() -> None:
-    after = legalize(eight_bit_floats())
-    require_legal(after)
-    assert [layer.precision for layer in layers(after.graph)] == ["fp8"]
+def test_open_dimensions_are_told_with_broken_pairs() -> None:
+    text = """g (float[n,a] x) => (float[n,a] y) <float s = {0.1}, int8 z = {3}> {
+        q = QuantizeLinear (x, s, z) y = DequantizeLinear (q, s, z)
+    }"""
+    with pytest.raises(PrunaError) as failure:
+        TensorrtBackend(build="never").legalize(model_from(text))
+    assert failure.value.diagnostic.code == "Q001" and failure.value.diagnostic.notes[-1] == "`a`: axis 1 of `x`"
 
 
 def test_weights_that_are_rounded_at_load_pass() -> None:

@@ -242,6 +242,14 @@ def test_bytes_may_come_in_through_a_cast() -> None:
     assert refused(model_from("g (uint8[4] x) => (float[4] y) { y = Cast <to = 1> (x) }").graph) == []
 
 
+def test_bytes_between_nodes() -> None:
+    text = "g (float[4] x) => (float[4] y) { a = Cast <to = 2> (x) b = Identity (a) y = Cast <to = 1> (b) }"
+    reasons = [reason for _, reason, _ in refused(model_from(text).graph)]
+    assert reasons == ["`a` is uint8 between two nodes", "`a` is uint8", "`b` is uint8 between two nodes"]
+    outputs = "g (float[4] x) => (float[4] y, uint8[4] a) { a = Cast <to = 2> (x) y = Cast <to = 1> (a) }"
+    assert refused(model_from(outputs).graph) == []
+
+
 def test_plugins_are_taken_and_told() -> None:
     loaded = model_from("g (float[4] x) => (int64[1,n] y) { y = NonZero (x) }")
     assert refused(loaded.graph) == [] and plugins(loaded.graph) == ["NonZero"]

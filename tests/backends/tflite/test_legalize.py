@@ -102,5 +102,16 @@ def test_a_gelu_is_found_whatever_the_opset() -> None:
     assert model.opset == 17
 
 
+def test_a_mish_is_found_whatever_the_opset() -> None:
+    """Written out, it ends in log(1 + exp(x)), of which little is left where exp(x) is small."""
+    model = model_from("g (float[1,64] x) => (float[1,64] y) { s = Softplus(x) t = Tanh(s) y = Mul(x, t) }")
+    assert ops(legalize(model)) == ["Mish"]
+    feeds = {"x": np.linspace(-16, -8, 64, dtype=np.float32)[None]}
+    agrees(model, feeds)
+    exact = feeds["x"] * np.tanh(np.log1p(np.exp(feeds["x"].astype(np.float64))))
+    found = LiteSession(write(lower(legalize(model)))).run(feeds)["y"]
+    np.testing.assert_allclose(found, exact, rtol=1e-5)
+
+
 def test_other_models_keep_their_opset() -> None:
     assert legalize(model_from("g (float[2,4] x) => (float[2,4] y) { y = Erf(x) }")).opset == 17

@@ -170,3 +170,19 @@ def test_biases_in_integers_before_a_float_kernel_become_floats() -> None:
     biases = np.array([1000, -2000, 30, 4], np.int32)
     source = model_from(text, w=weight(8, 4), b=biases, s=np.full(4, 0.001, np.float32))
     assert codes(agrees_within(source, 1e-4)) == ["FULLY_CONNECTED"]
+
+
+@pytest.mark.parametrize(("scale", "corrected"), [(274 / 255, True), (1.0, False), (2 / 255, False)])
+def test_images_of_whole_numbers_are_rounded_as_onnx_does(scale: float, corrected: bool) -> None:
+    """LiteRT multiplies by 1 / scale: of 274 values in 255 steps one lies in the middle, by a hair on either side."""
+    values = np.arange(-128, 148, dtype=np.float32)[None] * np.float32(1 if scale > 0.1 else 2 / 255)
+    text = """g (float[1,276] x) => (float[1,276] y) {
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) y = Relu(d)
+    }"""
+    source = model_from(text, s=np.float32(scale), z=np.int8(-14))
+    made = program(source)
+    assert ("DIV" in codes(made)) is corrected
+    wanted = Session(source, optimize=False).run({"x": values})["y"]
+    for delegate in (True, False):
+        found = LiteSession(write(made), delegate=delegate).run({"x": values})["y"]
+        np.testing.assert_array_equal(np.rint(found / scale), np.rint(wanted / scale))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from channel_nets import residual_net
 from pruna_ir.analysis.macs import count_macs
 from pruna_ir.diagnostics import PrunaError
 from pruna_ir.model import Model
+from pruna_ir.passes.pruning.allocation import latency
 from pruna_ir.passes.pruning.allocation.costs import Cost, Extent, Term
 from pruna_ir.passes.pruning.allocation.curves import Curve
 from pruna_ir.passes.pruning.allocation.latency import TOLERANCE, timer, widths_within_time
@@ -70,3 +72,12 @@ def test_clock_times_the_cut_model() -> None:
     """The real one, whose answer no test relies on."""
     model = residual_net()
     assert timer(model, {"x": np.zeros((1, 3, 8, 8), np.float32)}, lambda widths: model)({}) > 0
+
+
+def test_clock_is_that_of_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ticks once a reading gives all runs the same time, which no other clock would."""
+    ticks = itertools.count()
+    monkeypatch.setattr(latency, "thread_clock", lambda: lambda: float(next(ticks)))
+    model, smaller = residual_net(64, 64), residual_net(4, 4)
+    assert timer(model, {"x": np.zeros((1, 3, 8, 8), np.float32)}, lambda widths: smaller)({}) == 1.0
+    assert next(ticks) > 0

@@ -157,6 +157,27 @@ def test_depth_and_space(mode: str) -> None:
     agrees(*node("SpaceToDepth", weight(1, 2, 4, 6), blocksize=2))
 
 
+@pytest.mark.parametrize("align", [0, 1])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+def test_sampling_outside(mode: str, padding: str, align: int) -> None:
+    grid = np.random.default_rng(0).uniform(-4, 4, (1, 5, 6, 2)).astype(np.float32)
+    options = {"mode": mode, "padding_mode": padding, "align_corners": align}
+    written = agrees(*node("GridSample", IMAGE, grid, **options, opset=20), tolerance=1e-4)
+    assert ("resample" in written) == (mode == "linear")
+
+
+def test_sampling_volumes() -> None:
+    grid = np.random.default_rng(0).uniform(-1, 1, (1, 2, 3, 4, 3)).astype(np.float32)
+    assert "resample" not in agrees(*node("GridSample", weight(1, 2, 3, 4, 5), grid, opset=20), tolerance=1e-4)
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+def test_pooling_with_gaps(op: str) -> None:
+    options = {"kernel_shape": [2, 2], "dilations": [2, 2], "pads": [1, 1, 1, 1]}
+    agrees(*node(op, IMAGE, **options, opset=19))
+
+
 @pytest.mark.parametrize(
     ("op", "inputs", "attributes", "reason"),
     [
