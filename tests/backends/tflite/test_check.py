@@ -92,6 +92,42 @@ def test_a_scale_that_is_another_one_is_named(model: Model, tmp_path: Path, name
         check_scales(model, spoiled(content(model, tmp_path), widen))
 
 
+BIASED = """g (float[1,6] x) => (float[1,4] y) {
+    q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z) w = DequantizeLinear (wq, s, z)
+    m = Gemm (d, w, b) o = QuantizeLinear (m, t0, z) y = DequantizeLinear (o, t0, z)
+}"""
+
+
+def biased() -> Model:
+    """A layer whose bias is in floats, as TensorRT and Core ML want it."""
+    return TfliteBackend().legalize(
+        model_from(
+            BIASED,
+            s=np.float32(0.03),
+            z=np.int8(0),
+            wq=np.random.default_rng(0).integers(-127, 128, (6, 4)).astype(np.int8),
+            b=weight(4),
+            t0=np.float32(0.2),
+        )
+    )
+
+
+def test_a_bias_in_floats_is_written_in_units_of_its_products(tmp_path: Path) -> None:
+    model = biased()
+    assert "bit-identical" in check_scales(model, content(model, tmp_path)).result
+
+
+def test_a_bias_in_other_units_is_named(tmp_path: Path) -> None:
+    def widen(_: Any, graph: Any) -> None:
+        biases = [tensor for tensor in graph.tensors if b"bias" in tensor.name]
+        assert len(biases) == 1
+        biases[0].quantization.scale = np.nextafter(biases[0].quantization.scale, np.float32(1))
+
+    model = biased()
+    with pytest.raises(PrunaError, match=r"E002(.|\n)*bias"):
+        check_scales(model, spoiled(content(model, tmp_path), widen))
+
+
 def test_equal_constants_with_other_scales_are_told_apart(tmp_path: Path) -> None:
     """Deduplication stores them once, and each reader has a DequantizeLinear of its own."""
     text = """g (float[2,4] x) => (float[2,4] y) {
