@@ -25,8 +25,9 @@ The [backend tests]({SUITE}) of ONNX {onnx.__version__}, each
 written as a .mlpackage for iOS 17 with 32-bit floats, read back by coremltools {coremltools().__version__} and run in
 the [reference evaluator](coreml.md#the-reference-evaluator), not on Core ML itself.
 *Run* counts the cases that ONNX Runtime {onnxruntime.__version__} itself passes. *Passed* means equal to the outputs
-that the case gives, within its own tolerance. *Refused* means that the back end says why it cannot write the model;
-below is what it says. The forms:
+that the case gives, within its own tolerance; in 16-bit floats within two units of the last place, since a package
+rounds what each of its operators writes. *Refused* means that the back end says why it cannot write the model; below
+is what it says. The forms:
 """
 
 if __name__ == "__main__":

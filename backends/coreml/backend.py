@@ -97,7 +97,8 @@ class CoremlBackend(Backend):
             texts={**texts, "shortDescription": self.description or str(model.graph.name or "")},
         )
         exact = exact_nodes(model, self.samples) if packaging.half else Exact()
-        lowered = lower(model, ios=self.ios, images=self._images(model), exact=exact.names)
+        pixels = self._images(model)
+        lowered = lower(model, ios=self.ios, images=pixels, half=packaging.half, exact=exact.names)
         write(lowered, path, packaging)
         return [*exact.remarks, *remarks(read_package(path))]
 

@@ -11,12 +11,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pruna_ir.analysis.qdq import QUANTIZE, writer_of
+from pruna_ir.backends.agreement import fill_batch
 from pruna_ir.backends.coreml.rounding import RoundedModel
 from pruna_ir.calibration import collect
 from pruna_ir.model.scoping import bodies_of
 from pruna_ir.passes.precision.half_candidates import candidates, refuse_ranges
 from pruna_ir.passes.precision.half_types import HALVES
 from pruna_ir.remarks import Reason, Remark, RemarkKind
+from pruna_ir.runtime.session import Session
 
 if TYPE_CHECKING:
     from pruna_ir.model import Model
@@ -99,8 +101,10 @@ def exact_nodes(model: Model, samples: Sequence[Feeds]) -> Exact:
     if not samples:
         _by_rules(model.graph, exact)
         return exact
-    _by_ranges(model, samples, exact)
-    _by_noise(model, samples, exact)
+    session = Session(model, optimize=False)
+    full = [fill_batch(feeds, session) for feeds in samples]
+    _by_ranges(model, full, exact)
+    _by_noise(model, full, exact)
     return exact
 
 
@@ -141,12 +145,14 @@ def _by_ranges(model: Model, samples: Sequence[Feeds], exact: Exact) -> None:
 def _by_noise(model: Model, samples: Sequence[Feeds], exact: Exact) -> None:
     """The parts of the graph whose rounding does most to the outputs, and of those what has to be."""
     nodes = [node for node in model.graph.nodes if name_of(node) not in exact.names]
+    if not nodes:
+        return
     quantized = any(node.op == QUANTIZE for node in nodes)
     limit = _MOST_NOISE if quantized else _MOST_ERROR
     parts = list(_split(nodes, _PARTS))
     rounded = _rounded(model, parts, samples)
     measure = rounded.noise if quantized else rounded.largest
-    error = before = measure(range(len(parts))) if parts else 0.0
+    error = before = measure(range(len(parts)))
     if error <= limit:
         return
     ranked = np.argsort([-rounded.noise([index], samples=1) for index in range(len(parts))], kind="stable")

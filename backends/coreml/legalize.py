@@ -13,14 +13,13 @@ from pruna_ir.backends.fixed_shapes import bind_batch, close_outputs
 from pruna_ir.diagnostics import error
 from pruna_ir.model import Model
 from pruna_ir.passes.decomposition.decompose import decompose
-from pruna_ir.passes.decomposition.write_out_dilated_pooling import WriteOutDilatedPooling
 from pruna_ir.passes.decomposition.write_out_grid_sample import WriteOutGridSample
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.pipeline.rules import Match
 
 # What `resample` interpolates by.
 _SAMPLED = ("linear", "bilinear", "nearest")
-_CLEAN = "simplify,fuse-conv-bn,fuse-convtranspose-bn,fuse-gemm-bn"
+_CLEAN = "restore-qdq,simplify,fuse-conv-bn,fuse-convtranspose-bn,fuse-gemm-bn"
 
 
 def legalize(model: Model, batch: int = 1, open_sizes: Collection[str] = ()) -> Model:
@@ -33,7 +32,7 @@ def legalize(model: Model, batch: int = 1, open_sizes: Collection[str] = ()) -> 
     bind_batch(legal, batch, keep=open_sizes)
     _require_sizes(legal, open_sizes)
     PassManager.parse(_CLEAN).run(legal, target="coreml")
-    odd = PassManager([WriteOutDilatedPooling(), WriteOutOtherGridSample()]).run(legal, target="coreml")
+    odd = PassManager([WriteOutOtherGridSample()]).run(legal, target="coreml")
     if decompose(legal, table(), "coreml") or odd.changed:
         PassManager.parse(_CLEAN).run(legal, target="coreml")
     if not open_sizes:

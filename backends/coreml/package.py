@@ -18,9 +18,11 @@ import numpy as np
 from pruna_ir.backends.coreml.interface import ENTRY, Interface, Port
 from pruna_ir.backends.coreml.lowering import Lowered
 from pruna_ir.backends.coreml.naming import restore_names
+from pruna_ir.backends.coreml.sharing import share_constants
 from pruna_ir.backends.coreml.sizes import Sizes, allowed
 from pruna_ir.backends.coreml.toolbox import coremltools
 from pruna_ir.backends.coreml.types import at_border
+from pruna_ir.backends.coreml.values import holds
 from pruna_ir.diagnostics import error
 from pruna_ir.writing import unwritable
 
@@ -131,6 +133,7 @@ def _describe(ct: Any, path: Path, interface: Interface, packaging: Packaging) -
     spec = ct.proto.Model_pb2.Model()
     spec.ParseFromString(place.read_bytes())
     restore_names(spec.mlProgram)
+    share_constants(spec.mlProgram)
     metadata = spec.description.metadata
     metadata.userDefined[ENTRY] = interface.to_json()
     for key, text in packaging.texts.items():
@@ -169,10 +172,4 @@ _SCALED = ("quantize", "dequantize", *_PACKED)
 def _halved(op: Any) -> bool:
     """Whether an operator computes in 16 bits: not if they would round its scale, or that of a weight it reads."""
     read = [var.op for var in op.get_flattened_inputs() if var.op is not None and var.op.op_type in _PACKED]
-    return all(_fits(found) for found in (op, *read) if found.op_type in _SCALED)
-
-
-def _fits(op: Any) -> bool:
-    scale = np.asarray(op.inputs["scale"].val)
-    with np.errstate(over="ignore"):
-        return bool((scale.astype(np.float16).astype(np.float32) == scale).all())
+    return all(holds(np.asarray(found.inputs["scale"].val)) for found in (op, *read) if found.op_type in _SCALED)

@@ -9,14 +9,12 @@ import numpy as np
 import onnx
 from onnx.helper import make_node, make_tensor_value_info
 
-from pruna_ir.backends.agreement import Agreement, fill_batch
+from pruna_ir.backends.agreement import Agreement
 from pruna_ir.runtime.capture import FLOATS, float_tensors
 from pruna_ir.runtime.session import Session
 
 if TYPE_CHECKING:
     from pruna_ir.model import Model
-
-_GATES = "pruna_gates"
 
 
 class RoundedModel:
@@ -27,11 +25,13 @@ class RoundedModel:
 
     def __init__(self, model: Model, groups: Sequence[Sequence[str]], samples: Sequence[Mapping[str, np.ndarray]]):
         reference = Session(model, optimize=False)
-        self._samples = [dict(fill_batch(feeds, reference)) for feeds in samples]
+        self._samples = [dict(feeds) for feeds in samples]
         self._expected = [reference.run(feeds) for feeds in self._samples]
         floats = [spec.name for spec in reference.outputs if spec.dtype.kind == "f"]
         self._outputs = floats or [spec.name for spec in reference.outputs]
-        self._session = Session(_Switches(model, groups).build(), optimize=False)
+        switches = _Switches(model, groups)
+        self._gates = switches.gates
+        self._session = Session(switches.build(), optimize=False)
         self._count = len(groups)
 
     def largest(self, on: Sequence[int]) -> float:
@@ -48,7 +48,7 @@ class RoundedModel:
         gates[list(on)] = True
         found = {name: Agreement(None) for name in self._outputs}
         for feeds, expected in zip(self._samples[:samples], self._expected, strict=False):
-            answers = self._session.run({**feeds, _GATES: gates}, self._outputs)
+            answers = self._session.run({**feeds, self._gates: gates}, self._outputs)
             if not all(found[name].add(expected[name], answers[name]) for name in self._outputs):
                 return []
         return list(found.values())
@@ -66,18 +66,20 @@ class _Switches:
         given = {item.name for item in graph.input if item.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
         self.floats = constants | given | self._written()
         self.writer = {name: self.groups.get(node.output[0]) for node in graph.node for name in node.output}
+        names = {name for node in graph.node for name in (*node.input, *node.output)}
+        self.gates = _free_name(names | {item.name for item in graph.input})
         self.nodes: list[onnx.NodeProto] = []
         self.made: set[str] = set()
 
     def build(self) -> onnx.ModelProto:
-        """The model, with the input `_GATES` of a bool for each group."""
+        """The model, with the input `gates` of a bool for each group."""
         graph = self.proto.graph
         count = self.count
-        graph.input.append(make_tensor_value_info(_GATES, onnx.TensorProto.BOOL, [count]))
+        graph.input.append(make_tensor_value_info(self.gates, onnx.TensorProto.BOOL, [count]))
         for index in range(count):
-            number = onnx.numpy_helper.from_array(np.array(index, np.int64), f"{_GATES}_{index}")
+            number = onnx.numpy_helper.from_array(np.array(index, np.int64), f"{self.gates}_{index}")
             graph.initializer.append(number)
-            self.nodes.append(make_node("Gather", [_GATES, number.name], [f"{_GATES}_{index}_on"]))
+            self.nodes.append(make_node("Gather", [self.gates, number.name], [f"{self.gates}_{index}_on"]))
         for node in graph.node:
             self._switch(node)
         del graph.node[:]
@@ -97,7 +99,7 @@ class _Switches:
         quantizes = node.op_type in ("QuantizeLinear", "DequantizeLinear")
         read = list(node.input[:1] if quantizes else node.input)
         changed = [self._rounded(name, group) for name in read]
-        written = {name: f"{name}_exact" for name in node.output if name in self.floats}
+        written = {name: f"{self.gates}_exact_{name}" for name in node.output if name in self.floats}
         switched = onnx.NodeProto()
         switched.CopyFrom(node)
         switched.input[: len(read)] = changed
@@ -110,7 +112,7 @@ class _Switches:
         """What a node of a group reads: what another of the group has written is rounded already."""
         if name not in self.floats or self.writer.get(name, -1) == group:
             return name
-        result = f"{name}_for_{group}"
+        result = f"{self.gates}_{group}_of_{name}"
         if result not in self.made:
             self.made.add(result)
             self._where(name, result, group)
@@ -120,4 +122,12 @@ class _Switches:
         short, back = f"{result}_short", f"{result}_back"
         self.nodes.append(make_node("Cast", [name], [short], to=onnx.TensorProto.FLOAT16))
         self.nodes.append(make_node("Cast", [short], [back], to=onnx.TensorProto.FLOAT))
-        self.nodes.append(make_node("Where", [f"{_GATES}_{group}_on", back, name], [result]))
+        self.nodes.append(make_node("Where", [f"{self.gates}_{group}_on", back, name], [result]))
+
+
+def _free_name(taken: set[str]) -> str:
+    """What no tensor's name begins with."""
+    name = "gates"
+    while any(other.startswith(name) for other in taken):
+        name = f"{name}_"
+    return name

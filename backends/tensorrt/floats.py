@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 from pruna_ir.analysis.diagnosis.float_form import float_form
 from pruna_ir.analysis.qdq import DEQUANTIZE, QUANTIZE
 from pruna_ir.backends.tensorrt.operators import refused
-from pruna_ir.model import Model
+from pruna_ir.model import Model, external
 from pruna_ir.passes.simplify.evaluate import evaluate
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.pipeline.rewriter import redirect
@@ -41,6 +41,7 @@ def _store_floats(model: Model) -> None:
         ):
             nodes.append(node)
             known.update(map(id, node.outputs))
+    external.make_exportable(model.graph)
     values, _ = evaluate(nodes, model)
     for node in nodes:
         tensor = node.outputs[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import onnx
 import onnx_graphsurgeon as gs
 
-from pruna_ir import registry
 from pruna_ir.analysis.qdq import QUANTIZE, quantized_already, stored
 from pruna_ir.backends.tensorrt.fp8 import to_fp8
 from pruna_ir.backends.tensorrt.operators import needed_opset, refused
@@ -15,7 +15,7 @@ from pruna_ir.backends.tensorrt.small_integers import widen
 from pruna_ir.backends.tensorrt.types import type_name
 from pruna_ir.diagnostics import error
 from pruna_ir.model import Model
-from pruna_ir.passes.recognition.expand import expandable
+from pruna_ir.passes.decomposition.decompose import decompose
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.targets.tensorrt import TENSORRT
 
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 _CLEAN = "restore-qdq,simplify"
 # Operators whose further outputs may be left out.
 _OPTIONAL_OUTPUTS = frozenset({"Attention", "BatchNormalization", "Dropout", "LayerNormalization", "MaxPool"})
-# Rules that write out what is refused, in this order; for other operators there are the bodies that ONNX gives them.
-_RULES = (
-    "restore-dynamic",
-    "write-out-integer-products",
-    "write-out-quantization",
-    "write-out-dilated-pooling",
-    "write-out-lp-pool",
-)
 # Bodies may hold operators that have bodies themselves.
 _DEEPEST = 4
 
@@ -69,13 +61,13 @@ def legalize(model: Model, precision: str = "graph", cache: str = "", data: Data
     if _other_integers(legal.graph):
         _run(legal, "retarget-qdq<target=tensorrt>", data)
     _require_kind(legal.graph, precision)
-    _write_out(legal, data)
+    _write_out(legal)
     if precision == "fp8":
         to_fp8(legal)
         _run(legal, "simplify", data)
     if PRECISIONS[precision].passes:
         _run(legal, f"{PRECISIONS[precision].passes},simplify", data)
-        _write_out(legal, data)
+        _write_out(legal)
     _drop_unread(legal.graph)
     legal.graph.opset = min(legal.opset, needed_opset(legal.graph))
     _name_nodes(legal.graph)
@@ -103,27 +95,24 @@ def _require_kind(graph: gs.Graph, precision: str) -> None:
         help_text = "-O2 --target tensorrt quantizes it from data, `cache=FILE` from a calibration cache"
         raise error("E004", f"the model has no Q/DQ, which `precision={precision}` is about", help=help_text)
     if wanted is False and found is not None:
-        help_text = "`precision=graph` writes it as it is; `int8+fp16` puts its floats into halves"
+        help_text = "-O1 leaves a model in float; `precision=graph` writes it as it is, `int8+fp16` with halves"
         raise error("E004", f"the model has {found}, which `precision={precision}` has no place for", help=help_text)
 
 
-def _write_out(model: Model, data: Dataset | None) -> None:
+def _write_out(model: Model) -> None:
     """Write operators that are refused in others, by rules or as ONNX defines them."""
-    _drop_unread(model.graph)
-    widen(model.graph)
-    rules = {name: registry.resolve(registry.DECOMPOSITION_RULES[name]) for name in _RULES}
     for _ in range(_DEEPEST):
+        _drop_unread(model.graph)
+        if widen(model.graph):
+            _run(model, "simplify", None)
         ops = {node.op for node, _, _ in refused(model.graph)}
-        steps = [name for name, rule in rules.items() if not ops.isdisjoint(rule.roots)]
-        if bodies := sorted(ops.intersection(expandable())):
-            steps.append(f"expand<ops=[{','.join(bodies)}]>")
-        before = model.fingerprint()
-        if steps:
-            _run(model, ",".join(steps), data)
-            widen(model.graph)
-            _run(model, "simplify", data)
-        if not steps or model.fingerprint() == before:
+        if not ops or not decompose(model, _standard() - ops, TENSORRT.name):
             return
+        _run(model, "simplify", None)
+
+
+def _standard() -> set[str]:
+    return {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
 
 
 def _drop_unread(graph: gs.Graph) -> None:

@@ -12,7 +12,7 @@ from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.targets.tflite import TFLITE, TFLITE_INT16
 
 # What is written all the same: it runs in float, between conversions, which is a remark.
-_IN_FLOAT = frozenset({"unpaired", "shared-dequantizer", "half-quantized", "float-output"})
+_IN_FLOAT = frozenset({"unpaired", "shared-dequantizer", "half-quantized", "float-output", "one-type"})
 _SHOWN = 12
 
 

@@ -20,7 +20,7 @@ from pruna_ir.pipeline.manager import PassManager
 
 # Operators of which the table writes some forms, and rules write out the others.
 _PARTLY = {"AveragePool", "DequantizeLinear", "MaxPool", "QuantizeLinear"}
-_CLEAN = "restore-qdq,simplify,fuse-conv-bn,fuse-convtranspose-bn,fuse-gemm-bn"
+_CLEAN = "restore-qdq,simplify,fuse-conv-bn,fuse-convtranspose-bn,fuse-gemm-bn,fuse-focus"
 # Operators that the table writes in fewer than exporters do; and the opset that has the last of them.
 _IDIOMS = "recognize-hard-sigmoid,recognize-hard-swish,recognize-gelu,recognize-mish"
 _LATE = "recognize-gelu,recognize-mish"

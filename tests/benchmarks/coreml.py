@@ -29,6 +29,7 @@ from pruna_ir.backends.agreement import compare
 from pruna_ir.backends.coreml.backend import CoremlBackend
 from pruna_ir.backends.coreml.check import check_scales, compare_steps
 from pruna_ir.backends.coreml.evaluate.program import every_op
+from pruna_ir.backends.coreml.exactness import exact_nodes
 from pruna_ir.backends.coreml.session import EvaluatorSession
 from pruna_ir.data import BoundDataset, Dataset
 from pruna_ir.data.metrics import evaluate
@@ -45,11 +46,11 @@ PLAIN = ("mobilenetv1_025_imagenet_bn", "resnet56_cifar10_bn", "ultraface_rfb320
 # Samples that outputs and tensors are compared on.
 COMPARED = 4
 FLOAT = (
-    *("model", "largest error: 32 bits", "16 bits", "bytes, of the ONNX file: 32 bits", "16 bits"),
-    *("operators", "seconds to write"),
+    *("model", "largest error: ONNX Runtime optimized", ".mlpackage, 32 bits", "16 bits", "nodes kept in 32"),
+    *("bytes, of the ONNX file: 32 bits", "16 bits", "operators", "seconds to write"),
 )
 INT8 = (
-    *("model", "metric: float", "Q/DQ in ONNX Runtime", ".mlpackage", "samples"),
+    *("model", "metric: float", "Q/DQ in ONNX Runtime", ".mlpackage, 32 bits", "16 bits", "samples"),
     *("tensors of integers", "differ at most by", "of the values", "scales"),
     *("bytes, of the int8 ONNX file", "operators"),
 )
@@ -67,10 +68,11 @@ class Row:
     def float_cells(self) -> tuple[str, ...]:
         """The row of the first table."""
         if self.problem:
-            return (self.model, self.problem, *"-----")
+            return (self.model, self.problem, *"-" * (len(FLOAT) - 2))
         found = self.float
         return (
-            *(self.model, f"{found['fp32']['error']:.1e}", f"{found['fp16']['error']:.1e}"),
+            *(self.model, f"{found['optimized']:.1e}", f"{found['fp32']['error']:.1e}"),
+            *(f"{found['fp16']['error']:.1e}", f"{found['kept']} of {found['nodes']}" if found["kept"] else "0"),
             *(f"{found['fp32']['bytes']:.3f}", f"{found['fp16']['bytes']:.3f}"),
             *(str(found["fp16"]["operators"]), f"{found['fp16']['seconds']:.2f}"),
         )
@@ -79,7 +81,11 @@ class Row:
         """The row of the second table."""
         found = self.int8
         return (
-            *(self.model, *(f"{found[name]:.4f}" for name in ("before", "simulated", "metric")), str(found["samples"])),
+            *(
+                self.model,
+                *(f"{found[name]:.4f}" for name in ("before", "simulated", "metric", "half")),
+                str(found["samples"]),
+            ),
             *(str(found["tensors"]), f"{found['steps']} unit", f"{found['differ']:.1e}", found["scales"]),
             *(f"{found['bytes']:.3f}", str(found["operators"])),
         )
@@ -108,12 +114,19 @@ def operators(session: EvaluatorSession) -> int:
 
 
 def in_float(path: Path, samples: list[Feeds], folder: Path) -> dict[str, Any]:
-    """The figures of the packages in 32 and in 16 bits."""
-    found = {}
+    """The figures of the packages in 32 and in 16 bits, and of ONNX Runtime's optimizations next to them."""
+    legal = CoremlBackend().legalize(Model.load(path))
+    plain = Session(legal, optimize=False)
+    own = compare(legal, plain, Session(legal), samples)
+    found: dict[str, Any] = {
+        "optimized": max(item.worst for item in own.values()),
+        "kept": len(exact_nodes(legal, samples).names),
+        "nodes": len(legal.graph.nodes),
+    }
     for compute in ("fp32", "fp16"):
         out = folder / f"{compute}.mlpackage"
         session, legal, seconds = written(Model.load(path), out, compute, samples)
-        agreement = compare(legal, Session(legal, optimize=False), session, samples)
+        agreement = compare(legal, plain, session, samples)
         found[compute] = {
             "error": max(item.worst for item in agreement.values()),
             "bytes": size_of(out) / path.stat().st_size,
@@ -126,9 +139,10 @@ def in_float(path: Path, samples: list[Feeds], folder: Path) -> dict[str, Any]:
 def in_int8(
     case: Case, quantized: Path, data: BoundDataset, samples: list[Feeds], folder: Path, count: int
 ) -> dict[str, Any]:
-    """The figures of the quantized package, in 32 bits where it is not in integers."""
+    """The figures of the quantized package, in 32 bits where it is not in integers; the metric in 16 too."""
     out = folder / "int8.mlpackage"
     session, legal, _ = written(Model.load(quantized), out, "fp32")
+    half, _, _ = written(Model.load(quantized), folder / "half.mlpackage", "fp16", samples)
     steps = compare_steps(legal, session, samples)
     reference = Session(case.model)
     values = sum(agreement.values for agreement in steps.values())
@@ -136,6 +150,7 @@ def in_int8(
         "before": score(reference, data, reference, count),
         "simulated": score(Session(quantized, optimize=False), data, reference, count),
         "metric": score(session, data, reference, count),
+        "half": score(half, data, reference, count),
         "samples": min(count, data.require("test").size or count),
         "tensors": len(steps),
         "steps": max((agreement.steps for agreement in steps.values()), default=0),

@@ -39,4 +39,5 @@ def check(judge: Callable[[Case], Outcome], chosen: Sequence[Case]) -> None:
     refused = [outcome for outcome in outcomes.values() if outcome.status is Status.REFUSED]
     assert {outcome.code for outcome in refused} <= set(REFUSALS)
     assert all(outcome.reasons for outcome in refused if outcome.code == "E004")
-    assert sum(outcome.status is Status.PASSED for outcome in outcomes.values()) >= len(outcomes) // 4
+    read = [item for item in outcomes.values() if item.status is not Status.UNCOUNTED and item.code[:1] != "M"]
+    assert sum(outcome.status is Status.PASSED for outcome in read) >= len(read) // 4

@@ -12,6 +12,9 @@ from pruna_ir.backends.coreml.table import lowers
 from pruna_ir.backends.coreml.types import held
 from pruna_ir.backends.unsupported import Unsupported
 
+# Products that are written one after the other.
+_MOST_FACTORS = 64
+
 
 @lowers("DepthToSpace")
 def depth_to_space(op: Op) -> None:
@@ -41,6 +44,25 @@ def cumulative_sum(op: Op) -> None:
     op.write(op("cumsum", x=op.read(), axis=axis, **options))
 
 
+@lowers("CumProd")
+def cumulative_product(op: Op) -> None:
+    """One product after the other."""
+    axis = int(op.required(1, "axis").reshape(())) % op.rank()
+    shape = list(op.shape())
+    if shape[axis] > _MOST_FACTORS:
+        raise Unsupported(f"Core ML multiplies no sequences, and {shape[axis]} products are too many to write out")
+    count, shape[axis] = shape[axis], 1
+    parts = [op.read()] if count == 1 else list(op("split", x=op.read(), num_splits=count, axis=axis))
+    parts = parts[::-1] if op.attr("reverse", 0) else parts
+    if op.attr("exclusive", 0):
+        ones = np.ones(shape, held(op.dtype(), op.ios))
+        parts = [op("identity", x=ones), *parts[:-1]]
+    found = parts[:1]
+    for part in parts[1:]:
+        found.append(op("mul", x=found[-1], y=part))
+    op.write(op("concat", values=found[::-1] if op.attr("reverse", 0) else found, axis=axis))
+
+
 @lowers("Trilu")
 def triangle(op: Op) -> None:
     """A choice by a mask."""
@@ -63,6 +85,26 @@ def reverse_sequence(op: Op) -> None:
     """reverse_sequence."""
     time, batch = int(op.attr("time_axis", 0)), int(op.attr("batch_axis", 1))
     op.write(op("reverse_sequence", x=op.read(), lengths=op.read(1), seq_axis=time, batch_axis=batch))
+
+
+@lowers("AffineGrid")
+def affine_grid(op: Op) -> None:
+    """Places of pixels times the matrices."""
+    sizes = [int(size) for size in op.required(1, "size")[2:]]
+    lines = [_places(size, bool(op.attr("align_corners", 0))) for size in sizes]
+    along = np.meshgrid(*lines, indexing="ij")[::-1]  # x comes first
+    places = np.stack([*along, np.ones(sizes)], -1).reshape(1, -1, len(sizes) + 1)
+    moved = op("matmul", x=places.astype(np.float32), y=op.read(), transpose_y=True)
+    op.write(op("reshape", x=moved, shape=[op.shape()[0], *sizes, len(sizes)]))
+
+
+def _places(size: int, align: bool) -> np.ndarray:
+    """Of the pixels of an axis whose ends, the last pixels or their outer edges, are at -1 and 1."""
+    if align and size == 1:
+        raise Unsupported("the corners of a single pixel cannot be aligned")
+    if align:
+        return np.linspace(-1, 1, size)
+    return (2 * np.arange(size) + 1) / size - 1
 
 
 # Reflected at the border pixels; where those are inside by half of one, at their outer edges.

@@ -8,6 +8,7 @@ import numpy as np
 
 from pruna_ir.backends.coreml.op import Op
 from pruna_ir.backends.coreml.table import lowers
+from pruna_ir.backends.unsupported import Unsupported
 
 
 @lowers("Gemm")
@@ -65,3 +66,31 @@ def product(op: Op, x: Any, y: Any, **options: Any) -> Any:
     found = op("matmul", x=x, y=y, **options)
     gone = ([-2] if row else []) + ([-1] if column else [])
     return op("squeeze", x=found, axes=gone) if gone else found
+
+
+@lowers("Det")
+def determinant(op: Op) -> None:
+    """Of matrices of one or two rows, written out."""
+    shape = op.shape()
+    if shape[-1] > 2:
+        raise Unsupported(f"Core ML has no determinants, and those of {shape[-1]} rows are not written out")
+    parts = [
+        op("slice_by_index", x=op.read(), **_entry(shape, row, column))
+        for row in range(shape[-1])
+        for column in range(shape[-1])
+    ]
+    if len(parts) == 1:
+        op.write(parts[0])
+        return
+    a, b, c, d = parts
+    op.write(op("sub", x=op("mul", x=a, y=d), y=op("mul", x=b, y=c)))
+
+
+def _entry(shape: tuple[int, ...], row: int, column: int) -> dict[str, list[int] | list[bool]]:
+    """The slice that is one entry of every matrix."""
+    ahead = len(shape) - 2
+    return {
+        "begin": [0] * ahead + [row, column],
+        "end": [*shape[:-2], row + 1, column + 1],
+        "squeeze_mask": [False] * ahead + [True, True],
+    }

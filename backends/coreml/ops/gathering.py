@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pruna_ir.backends.coreml.op import Op
-from pruna_ir.backends.coreml.ops.broadcasting import choose
+from pruna_ir.backends.coreml.ops.broadcasting import broadcast, choose
 from pruna_ir.backends.coreml.ops.slicing import sliced
 from pruna_ir.backends.coreml.table import lowers
 from pruna_ir.backends.unsupported import Unsupported
@@ -116,3 +116,24 @@ def top_k(op: Op) -> None:
     for index, var in enumerate(found):
         if op.writes(index):
             op.write(var, index)
+
+
+@lowers("TensorScatter")
+def tensor_scatter(op: Op) -> None:
+    """At every place of the cache what came before it, or the row of the update that belongs there."""
+    shape, update = op.shape(0), op.shape(1)
+    axis = op.axis(-2)
+    size, rows = shape[axis], update[axis]
+    line = [1] * len(shape)
+    line[axis] = size
+    places = op("identity", x=np.arange(size, dtype=np.int32).reshape(line))
+    if op.has(2):
+        starts = op("reshape", x=op.cast(op.read(2), np.int32), shape=[shape[0]] + [1] * (len(shape) - 1))
+        places = op("sub", x=places, y=starts)
+        if op.attr("mode", "linear") == "circular":
+            places = op("mod", x=places, y=size)  # has the sign of the divisor
+    whole = broadcast(op, places, shape)
+    inside = op("logical_and", x=op("greater_equal", x=whole, y=0), y=op("less", x=whole, y=rows))
+    within = op("minimum", x=op("maximum", x=whole, y=0), y=rows - 1)
+    fresh = op("gather_along_axis", x=op.read(1), indices=within, axis=axis)
+    op.write(choose(op, inside, fresh, op.read(0)))

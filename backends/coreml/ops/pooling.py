@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import reduce
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,8 @@ def max_pool(op: Op) -> None:
         raise Unsupported("Core ML does not tell where the maximum was")
     windows = windows_of(op, tuple(op.attr("kernel_shape")))
     if any(number > 1 for number in windows.dilations):
-        op.write(_dilated_maximum(op, windows))
+        parts = _places(op, op.read(), windows, _lowest(op.dtype()))
+        op.write(reduce(lambda x, y: op("maximum", x=x, y=y), parts))
         return
     op.write(_pool(op, "max_pool", op.read(), windows, past_the_end(windows)))
 
@@ -31,9 +35,11 @@ def max_pool(op: Op) -> None:
 def average_pool(op: Op) -> None:
     """avg_pool; where padding counts, zeros are written out, as what goes past the end never does."""
     windows = windows_of(op, tuple(op.attr("kernel_shape")))
-    if any(number > 1 for number in windows.dilations):
-        raise Unsupported("Core ML has no pooling with dilations")
     counted = bool(op.attr("count_include_pad", 0))
+    if any(number > 1 for number in windows.dilations):
+        shares = (1 / _counts(windows, counted)).astype(np.float32)
+        op.write(op("mul", x=_total(op, op.read(), windows), y=shares))
+        return
     data, after = op.read(), past_the_end(windows)
     if counted and any(windows.excess[axis] > 0 for axis in range(len(windows.size))):
         padding = [0, 0, 0, 0, *interleaved(windows.before, windows.after)]
@@ -67,30 +73,50 @@ def _pool(op: Op, kind: str, data: Any, windows: Windows, after: tuple[int, ...]
     )
 
 
-def _dilated_maximum(op: Op, windows: Windows) -> Any:
-    """The maximum over one place of all windows after the other."""
-    if any(past_the_end(windows)) or any(windows.before):
-        raise Unsupported("Core ML has no pooling with dilations and padding")
-    found = None
-    for places in _grid(windows.kernel):
-        starts = [place * d for place, d in zip(places, windows.dilations, strict=True)]
-        ends = [s + (n - 1) * t + 1 for s, n, t in zip(starts, windows.results, windows.strides, strict=True)]
-        part = op(
+def _places(op: Op, data: Any, windows: Windows, empty: float) -> list[Any]:
+    """One place of all windows after the other, for windows with gaps; `empty` is what is around the image."""
+    padding = [0, 0, 0, 0, *interleaved(windows.before, past_the_end(windows))]
+    if any(padding):
+        data = op("pad", x=data, pad=padding, mode="constant", constant_val=empty)
+    return [
+        op(
             "slice_by_index",
-            x=op.read(),
+            x=data,
             begin=[0, 0, *starts],
             end=[*op.shape()[:2], *ends],
             stride=[1, 1, *windows.strides],
         )
-        found = part if found is None else op("maximum", x=found, y=part)
-    return found
+        for starts, ends in _spans(windows)
+    ]
 
 
-def _grid(sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
-    found: list[tuple[int, ...]] = [()]
-    for size in sizes:
-        found = [(*start, place) for start in found for place in range(size)]
-    return found
+def _spans(windows: Windows) -> Iterator[tuple[list[int], list[int]]]:
+    """Where each place of a window begins, and ends, along the axes."""
+    for places in product(*map(range, windows.kernel)):
+        starts = [place * d for place, d in zip(places, windows.dilations, strict=True)]
+        spans = zip(starts, windows.results, windows.strides, strict=True)
+        yield starts, [start + (count - 1) * step + 1 for start, count, step in spans]
+
+
+def _total(op: Op, data: Any, windows: Windows) -> Any:
+    """The sum of each window."""
+    return reduce(lambda x, y: op("add", x=x, y=y), _places(op, data, windows, 0.0))
+
+
+def _counts(windows: Windows, counted: bool) -> np.ndarray:
+    """How many places of each window count: those on the image, and on the padding if that is `counted`."""
+    ones = np.pad(
+        np.ones(windows.size), [*zip(windows.before, windows.after, strict=True)], constant_values=float(counted)
+    )
+    inside = np.pad(ones, [(0, max(extra, 0)) for extra in windows.excess])
+    total = np.zeros(windows.results)
+    for starts, ends in _spans(windows):
+        total += inside[tuple(map(slice, starts, ends, windows.strides))]
+    return total
+
+
+def _lowest(dtype: np.dtype) -> float:
+    return -np.inf if dtype.kind == "f" else float(np.iinfo(dtype).min)
 
 
 @lowers(*_GLOBAL)
@@ -109,11 +135,16 @@ def lp_pool(op: Op) -> None:
         total = op("reduce_sum", x=data, axes=list(range(2, op.rank())), keep_dims=True)
     else:
         windows = windows_of(op, tuple(op.attr("kernel_shape")))
-        if any(number > 1 for number in windows.dilations):
-            raise Unsupported("Core ML has no pooling with dilations")
-        padding = [0, 0, 0, 0, *interleaved(windows.before, past_the_end(windows))]
-        data = op("pad", x=data, pad=padding, mode="constant", constant_val=0.0) if any(padding) else data
-        bare = _without_padding(windows)
-        mean = _pool(op, "avg_pool", data, bare, tuple(0 for _ in bare.size))
-        total = op("mul", x=mean, y=float(np.prod(windows.kernel)))
+        total = _windowed(op, data, windows)
     op.write(total if power == 1 else op("pow", x=total, y=1.0 / power))
+
+
+def _windowed(op: Op, data: Any, windows: Windows) -> Any:
+    """The sum of each window: its mean, times its size."""
+    if any(number > 1 for number in windows.dilations):
+        return _total(op, data, windows)
+    padding = [0, 0, 0, 0, *interleaved(windows.before, past_the_end(windows))]
+    data = op("pad", x=data, pad=padding, mode="constant", constant_val=0.0) if any(padding) else data
+    bare = _without_padding(windows)
+    mean = _pool(op, "avg_pool", data, bare, tuple(0 for _ in bare.size))
+    return op("mul", x=mean, y=float(np.prod(windows.kernel)))

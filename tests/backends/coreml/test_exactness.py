@@ -34,9 +34,11 @@ FRONT = {"squares", "energies", "floored", "logs"}
 QUIET = [{"x": (weight(1, 16, seed=seed) * 10.0 ** -(seed + 2)).astype(np.float32)} for seed in range(5)]
 
 
+CONSTANTS = {"bank": positive(16, 8), "floor": np.float32(1e-9), "w": weight(8, 32), "head": weight(32, 4)}
+
+
 def energies() -> Model:
-    constants = {"bank": positive(16, 8), "floor": np.float32(1e-9), "w": weight(8, 32), "head": weight(32, 4)}
-    return model_from(ENERGIES, **constants)
+    return model_from(ENERGIES, **CONSTANTS)
 
 
 def plain() -> Model:
@@ -140,3 +142,19 @@ def test_counted_by_operator() -> None:
     exact = exact_nodes(energies(), [])
     assert str(exact.remarks[0].reason).startswith("4 nodes compute in 32 bits (Add, Log, MatMul, Mul)")
     assert Counter(remark.kind for remark in exact.remarks) == {"missed": 1}
+
+
+def test_more_samples_at_a_time(tmp_path: Path) -> None:
+    """A sample is repeated to the batch that the package takes."""
+    model = model_from(ENERGIES.replace("[1,", "[n,"), **CONSTANTS)
+    artifact = pi.emit(model, "coreml<batch=3>", tmp_path / "model.mlpackage", data=np.concatenate([*map(_x, QUIET)]))
+    assert any("in 32 bits (" in str(remark) for remark in artifact.remarks)
+
+
+def test_names_that_are_taken() -> None:
+    text = "g (float[1,4] gates_0, float[1,4] gates__0) => (float[1,4] a) { a = Add (gates_0, gates__0) }"
+    assert not exact_nodes(model_from(text), [{"gates_0": weight(1, 4), "gates__0": weight(1, 4)}]).names
+
+
+def _x(feeds: dict[str, np.ndarray]) -> np.ndarray:
+    return feeds["x"]

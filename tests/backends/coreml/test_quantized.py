@@ -16,6 +16,7 @@ from mil_nodes import agrees, kinds, written
 from onnx_text import weight
 from single_nodes import Fixed, node
 
+from pruna_ir.backends.coreml.backend import CoremlBackend
 from pruna_ir.backends.coreml.check import check_scales
 from pruna_ir.data import Dataset
 from pruna_ir.diagnostics import PrunaError
@@ -148,3 +149,15 @@ def test_a_scale_for_each_channel() -> None:
     data, scales = weight(2, 3, 4), np.array([0.1, 0.02, 0.3], np.float32)
     agrees(*node("QuantizeLinear", data, Fixed(scales, np.float32), Fixed([1, 2, 3], np.int8), axis=1))
     agrees(*node("QuantizeLinear", data, scales, np.array([1, 2, 3], np.int8), axis=1))
+
+
+def test_operators_on_integers_become_quantized_ones(tmp_path: Path) -> None:
+    """QLinearConv and its like are written as Q/DQ before."""
+    scale, zero = Fixed(np.float32(0.0625), np.float32), Fixed(3, np.uint8)
+    x = np.random.default_rng(0).integers(0, 255, (1, 2, 5, 5), np.uint8)
+    w = Fixed(np.random.default_rng(1).integers(-9, 9, (3, 2, 3, 3)), np.int8)
+    model, feeds = node("QLinearConv", x, scale, zero, w, scale, Fixed(0, np.int8), scale, zero, opset=17)
+    session = written(model, tmp_path)
+    assert {"quantize", "conv", "dequantize"} <= set(kinds(session))
+    assert check_scales(CoremlBackend().legalize(model), session.package).result.startswith("of ")
+    agrees(model, feeds)

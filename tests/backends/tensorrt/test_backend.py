@@ -235,9 +235,12 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     net().save(tmp_path / "net.onnx")
     np.save(tmp_path / "images.npy", IMAGES)
     arguments = [str(tmp_path / "net.onnx"), "-O2", "--data", str(tmp_path / "images.npy")]
-    assert main([*arguments, "--emit", "tensorrt<build=never>", "-o", str(tmp_path / "bundle")]) == 0
+    assert main([*arguments, "--emit", "tensorrt<build=never>", "-o", f"{tmp_path / 'bundle'}/"]) == 0
     assert (tmp_path / "bundle" / "build_engine.py").exists()
     assert "tensorrt" in capsys.readouterr().err
+    assert main([*arguments, "--emit", "onnx,tensorrt<build=never>", "-o", str(tmp_path / "both")]) == 0
+    assert sorted(path.name for path in (tmp_path / "both").iterdir()) == ["model.onnx", "tensorrt"]
+    assert (tmp_path / "both" / "tensorrt" / "build_engine.py").exists()
 
 
 SCRIPTS = {

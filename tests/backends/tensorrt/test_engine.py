@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +65,30 @@ def test_weights_in_4_bits(tmp_path: Path) -> None:
     assert engine(artifact).startswith("built by")
 
 
-def test_8_bits_between_halves(tmp_path: Path) -> None:
-    found = engine(pi.emit(quantized(), "tensorrt<precision=int8+fp16>", tmp_path / "bundle"))
+@pytest.mark.parametrize("precision", ["int8", "int8+fp16", "fp8"])
+def test_8_bits_of_all_kinds(tmp_path: Path, precision: str) -> None:
+    found = engine(pi.emit(quantized(), f"tensorrt<precision={precision}>", tmp_path / "bundle"))
     assert found.endswith("2 of 2 layers that are quantized run in 8 bits")
+
+
+def test_networks_to_compare_with_are_built(tmp_path: Path) -> None:
+    folder = pi.emit(quantized("n"), "tensorrt<build=never>", tmp_path / "bundle").path
+    for name in ("fp16", "fp32"):
+        shutil.copy(folder / "compare" / f"{name}.onnx", folder / "model.onnx")
+        types = {kind for layer in proof.build(folder).layers for kind in layer.inputs}
+        assert ("Half" in types) == (name == "fp16") and "Int8" not in types
+
+
+def test_profiles_from_options_and_data(tmp_path: Path) -> None:
+    """An open batch and an open length: the one from an option, the other from the data."""
+    text = "g (float[n,t,16] x) => (float[n,t,16] y) { m = MatMul (x, w) r = Relu (m) y = MatMul (r, v) }"
+    model = model_from(text, w=weight(16, 16), v=weight(16, 16, seed=1))
+    data = [weight(1, length, 16, seed=length) for length in (3, 9, 4)]
+    PassManager.parse("quantize<guard=false>").run(model, data=iter(data), target="tensorrt")
+    artifact = pi.emit(model, "tensorrt<build=always;batch=[2,4,8]>", tmp_path / "bundle", data=iter(data))
+    profile = json.loads((artifact.path / "profiles.json").read_text())["x"]
+    assert (profile["min"], profile["opt"], profile["max"]) == ([2, 3, 16], [4, 4, 16], [8, 9, 16])
+    assert engine(artifact).endswith("2 of 2 layers that are quantized run in 8 bits")
 
 
 def test_a_layer_that_is_built_in_float_is_an_error(tmp_path: Path) -> None:

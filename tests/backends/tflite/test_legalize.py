@@ -113,5 +113,19 @@ def test_a_mish_is_found_whatever_the_opset() -> None:
     np.testing.assert_allclose(found, exact, rtol=1e-5)
 
 
+def test_slices_of_an_image_become_part_of_the_convolution() -> None:
+    """XNNPACK has no kernel for slices with strides."""
+    text = """g (float[1,3,8,8] x) => (float[1,4,4,4] y) {
+        a = Slice(x, at00, ends, axes, steps) b = Slice(x, at10, ends, axes, steps)
+        c = Slice(x, at01, ends, axes, steps) d = Slice(x, at11, ends, axes, steps)
+        e = Concat<axis=1>(a, b, c, d) y = Conv<pads=[1,1,1,1]>(e, w)
+    }"""
+    starts: dict[str, Any] = {f"at{y}{x}": np.array([y, x]) for y in range(2) for x in range(2)}
+    places: dict[str, Any] = {"ends": np.array([8, 8]), "axes": np.array([2, 3]), "steps": np.array([2, 2])}
+    model = model_from(text, w=weight(4, 12, 3, 3), **starts, **places)
+    assert ops(legalize(model)) == ["Conv"]
+    agrees(model, {"x": weight(1, 3, 8, 8, seed=4)})
+
+
 def test_other_models_keep_their_opset() -> None:
     assert legalize(model_from("g (float[2,4] x) => (float[2,4] y) { y = Erf(x) }")).opset == 17

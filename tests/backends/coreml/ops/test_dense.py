@@ -124,3 +124,8 @@ def test_six_axes_between_two_reshapes() -> None:
         }"""
     )
     agrees(model, {"x": weight(1, 8, 4, 4)})
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 2, 2), (4, 3, 1, 1)])
+def test_determinants(shape: tuple[int, ...]) -> None:
+    agrees(*node("Det", weight(*shape)))

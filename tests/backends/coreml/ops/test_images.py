@@ -172,22 +172,62 @@ def test_sampling_volumes() -> None:
     assert "resample" not in agrees(*node("GridSample", weight(1, 2, 3, 4, 5), grid, opset=20), tolerance=1e-4)
 
 
-@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
-def test_pooling_with_gaps(op: str) -> None:
-    options = {"kernel_shape": [2, 2], "dilations": [2, 2], "pads": [1, 1, 1, 1]}
-    agrees(*node(op, IMAGE, **options, opset=19))
+@pytest.mark.parametrize("align", [0, 1])
+@pytest.mark.parametrize("size", [[2, 3, 5, 6], [2, 3, 2, 4, 5]])
+def test_affine_grids(size: list[int], align: int) -> None:
+    axes = len(size) - 2
+    theta = weight(2, axes, axes + 1)
+    agrees(*node("AffineGrid", theta, Fixed(np.array(size, np.int64)), align_corners=align))
+
+
+@pytest.mark.parametrize(
+    ("image", "block", "attributes"),
+    [
+        ([5, 6], [2, 3], {}),
+        ([6], [3], {"strides": [2], "pads": [0, 1]}),
+        ([5, 5], [1, 5], {"pads": [0, 1, 0, 1]}),
+        ([6, 6], [2, 2], {"dilations": [1, 5]}),
+        ([5, 7], [2, 2], {"strides": [2, 3]}),
+        ([3, 4, 5], [1, 2, 3], {}),
+    ],
+)
+def test_columns_to_image(image: list[int], block: list[int], attributes: dict[str, Any]) -> None:
+    strides, dilations = (attributes.get(name, [1] * len(image)) for name in ("strides", "dilations"))
+    pads = attributes.get("pads", [0] * (2 * len(image)))
+    room = [size + sum(pads[axis :: len(image)]) for axis, size in enumerate(image)]
+    counts = [(n - (k - 1) * d - 1) // s + 1 for n, k, d, s in zip(room, block, dilations, strides, strict=True)]
+    columns = weight(2, 3 * int(np.prod(block)), int(np.prod(counts)))
+    agrees(*node("Col2Im", columns, Fixed(np.array(image)), Fixed(np.array(block)), **attributes))
+
+
+@pytest.mark.parametrize("ceil", [0, 1])
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 0, 1, 1]])
+@pytest.mark.parametrize("strides", [[1, 1], [2, 3]])
+def test_pooling_with_gaps(strides: list[int], pads: list[int], ceil: int) -> None:
+    options = {"kernel_shape": [2, 2], "dilations": [2, 2], "pads": pads, "strides": strides, "ceil_mode": ceil}
+    agrees(*node("MaxPool", IMAGE, **options))
+    for counted in (0, 1):
+        agrees(*node("AveragePool", IMAGE, **options, count_include_pad=counted))
+
+
+def test_pooling_bytes_with_gaps() -> None:
+    x = np.random.default_rng(0).integers(-128, 127, (1, 2, 6, 6), np.int8)
+    agrees(*node("MaxPool", x, kernel_shape=[2, 2], dilations=[2, 2], pads=[1, 1, 1, 1]))
+
+
+def test_pooling_norms_with_gaps() -> None:
+    agrees(*node("LpPool", IMAGE, kernel_shape=[2, 2], dilations=[2, 2], pads=[1, 1, 1, 1]))
 
 
 @pytest.mark.parametrize(
     ("op", "inputs", "attributes", "reason"),
     [
         ("MaxPool", [], {"kernel_shape": [2, 2], "outputs": 2}, "where the maximum was"),
-        ("AveragePool", [], {"kernel_shape": [2, 2], "dilations": [2, 2]}, "pooling with dilations"),
-        ("LpPool", [], {"kernel_shape": [2, 2], "dilations": [2, 2]}, "pooling with dilations"),
+        ("AffineGrid", [Fixed([2, 3, 1, 5])], {"align_corners": 1}, "single pixel"),
     ],
 )
 def test_refused(op: str, inputs: list[Any], attributes: dict[str, Any], reason: str, tmp_path: Any) -> None:
-    model, _ = node(op, IMAGE, *inputs, **attributes)
+    model, _ = node(op, IMAGE if op != "AffineGrid" else weight(2, 2, 3), *inputs, **attributes)
     with pytest.raises(PrunaError) as failure:
         written(model, tmp_path)
     assert failure.value.diagnostic.code == "E004" and reason in failure.value.diagnostic.notes[0]

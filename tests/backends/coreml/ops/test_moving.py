@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 
 pytest.importorskip("coremltools")
 
-from mil_nodes import agrees
+from mil_nodes import agrees, written
 from single_nodes import Fixed, node
+
+from pruna_ir.diagnostics import PrunaError
 
 MOVED = ("float32", "uint8", "int64", "bool")
 
@@ -138,8 +141,16 @@ def test_triangle(upper: int, k: int | None, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("attributes", [{}, {"exclusive": 1}, {"reverse": 1}, {"exclusive": 1, "reverse": 1}])
-def test_cumulative_sum(attributes: dict[str, Any]) -> None:
+def test_cumulative(attributes: dict[str, Any]) -> None:
     agrees(*node("CumSum", data(), Fixed(1), **attributes))
+    agrees(*node("CumProd", data() / np.float32(16), Fixed(1), opset=26, **attributes))
+
+
+def test_long_products_are_refused(tmp_path: Path) -> None:
+    model, _ = node("CumProd", np.ones((2, 65), np.float32), Fixed(1), opset=26)
+    with pytest.raises(PrunaError) as failure:
+        written(model, tmp_path)
+    assert "65 products are too many" in failure.value.diagnostic.notes[0]
 
 
 def test_reversed_sequences() -> None:
@@ -170,3 +181,19 @@ def test_reductions_of_integers(op: str) -> None:
 def test_searches(op: str, attributes: dict[str, Any]) -> None:
     numbers = np.random.default_rng(0).integers(0, 3, (4, 5, 6)).astype(np.float32)
     agrees(*node(op, numbers, **attributes))
+
+
+@pytest.mark.parametrize("mode", ["linear", "circular"])
+@pytest.mark.parametrize("start", [[0, 1], [2, 2], None])
+@pytest.mark.parametrize("axis", [-2, 1])
+def test_a_cache_is_updated(axis: int, start: list[int] | None, mode: str) -> None:
+    shape = [2, 4, 5, 3]
+    update = [*shape[: axis % 4], 2, *shape[axis % 4 + 1 :]]
+    places = [] if start is None else [np.array(start, np.int64)]
+    inputs = [data(tuple(shape)), -1 - data(tuple(update)), *places]
+    agrees(*node("TensorScatter", *inputs, axis=axis, mode=mode, opset=24))
+
+
+def test_a_cache_that_is_full_begins_anew() -> None:
+    inputs = [data((2, 1, 4, 3)), -1 - data((2, 1, 2, 3)), np.array([3, 7], np.int64)]
+    agrees(*node("TensorScatter", *inputs, mode="circular", opset=24))
