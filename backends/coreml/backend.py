@@ -97,8 +97,7 @@ class CoremlBackend(Backend):
             texts={**texts, "shortDescription": self.description or str(model.graph.name or "")},
         )
         exact = exact_nodes(model, self.samples) if packaging.half else Exact()
-        pixels = self._images(model)
-        lowered = lower(model, ios=self.ios, images=pixels, half=packaging.half, exact=exact.names)
+        lowered = lower(model, ios=self.ios, images=self._images(model), exact=exact.names)
         write(lowered, path, packaging)
         return [*exact.remarks, *remarks(read_package(path))]
 

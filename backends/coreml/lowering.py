@@ -38,17 +38,11 @@ class Lowered:
 
 
 def lower(
-    model: Model,
-    *,
-    ios: int = 17,
-    images: Mapping[str, Pixels] | None = None,
-    half: bool = False,
-    exact: Collection[str] = (),
+    model: Model, *, ios: int = 17, images: Mapping[str, Pixels] | None = None, exact: Collection[str] = ()
 ) -> Lowered:
     """The program that a legalized model becomes; raises E004 that names every operator that cannot be written.
 
-    `images` are inputs that take pixels, by name. The package will compute in 16 bits (`half`), but for `exact`, the
-    nodes, by their first outputs, that compute in 32.
+    `images` are inputs that take pixels, by name; `exact` the nodes, by their first outputs, that compute in 32 bits.
     """
     images = images or {}
     coremltools()
@@ -64,7 +58,7 @@ def lower(
     placeholders = {ports[id(tensor)].file: _placeholder(tensor) for tensor in graph.inputs}
     program = Program()
     with Function(placeholders, opset_version=getattr(targets, f"iOS{ios}")) as function:
-        values = Values(MilBuilder(ios), names, half)
+        values = Values(MilBuilder(ios), names)
         for tensor in graph.inputs:
             var = function.inputs[ports[id(tensor)].file]
             values.place(tensor, _entered(tensor, var, values, images.get(tensor.name)))

@@ -22,7 +22,6 @@ from pruna_ir.backends.coreml.sharing import share_constants
 from pruna_ir.backends.coreml.sizes import Sizes, allowed
 from pruna_ir.backends.coreml.toolbox import coremltools
 from pruna_ir.backends.coreml.types import at_border
-from pruna_ir.backends.coreml.values import holds
 from pruna_ir.diagnostics import error
 from pruna_ir.writing import unwritable
 
@@ -172,4 +171,10 @@ _SCALED = ("quantize", "dequantize", *_PACKED)
 def _halved(op: Any) -> bool:
     """Whether an operator computes in 16 bits: not if they would round its scale, or that of a weight it reads."""
     read = [var.op for var in op.get_flattened_inputs() if var.op is not None and var.op.op_type in _PACKED]
-    return all(holds(np.asarray(found.inputs["scale"].val)) for found in (op, *read) if found.op_type in _SCALED)
+    return all(_fits(found) for found in (op, *read) if found.op_type in _SCALED)
+
+
+def _fits(op: Any) -> bool:
+    scale = np.asarray(op.inputs["scale"].val)
+    with np.errstate(over="ignore"):
+        return bool((scale.astype(np.float16).astype(np.float32) == scale).all())

@@ -39,10 +39,8 @@ class Names:
 class Values:
     """Variables by the identity of the tensors of the graph that they stand for."""
 
-    def __init__(self, build: MilBuilder, names: Names, half: bool = False) -> None:
+    def __init__(self, build: MilBuilder, names: Names) -> None:
         self.build, self.names = build, names
-        # Whether what is not exact computes in 16 bits.
-        self.half = half
         # Variables that have the name of a tensor already.
         self.named: set[int] = set()
         self._vars: dict[int, Any] = {}
@@ -76,14 +74,11 @@ class Values:
         if not known.packed:
             values = narrow(known.real(), known.name, self.build.ios)
             return self._once(("plain", values.dtype.str), known, lambda name: self.build.const(values, name))
-        half = self.half and not self.build.exact
         if self.build.ios >= 18 and (known.blocks is not None or "4" in known.array.dtype.name):
-            scale = _scale(known.as_blocks().scale, half)
-            return self._once(("blocks", scale.dtype.str), known, lambda name: self._blocks(known, scale, name))
+            return self._once(("blocks",), known, lambda name: self._blocks(known, name))
         if known.params is None:
             raise Unsupported(f"`{known.name}` has a scale for each block", "that needs coreml<ios=18>")
-        scale = _scale(known.params.scale, half)
-        return self._once(("affine", scale.dtype.str), known, lambda name: self._affine(known, scale, name))
+        return self._once(("affine",), known, lambda name: self._affine(known, name))
 
     def _once(self, kind: tuple[str, ...], known: ConstantValue, make: Callable[[str], Any]) -> Any:
         """What `make` makes of a constant under a free name; of the same constant in the same form only once."""
@@ -92,7 +87,7 @@ class Values:
             self._constants[key] = make(self.names.unique(known.name))
         return self._constants[key]
 
-    def _affine(self, known: ConstantValue, scale: np.ndarray, name: str) -> Any:
+    def _affine(self, known: ConstantValue, name: str) -> Any:
         """One scale, or one a channel. Integers of 4 bits are stored in 8."""
         params = known.params
         assert params is not None
@@ -102,11 +97,11 @@ class Values:
             name,
             quantized_data=np.ascontiguousarray(known.array.astype(dtype)),
             zero_point=params.zero_point.astype(dtype)[()],
-            scale=scale[()],
+            scale=params.scale.astype(np.float32)[()],
             axis=np.int32((params.axis or 0) % known.array.ndim),
         )
 
-    def _blocks(self, known: ConstantValue, scale: np.ndarray, name: str) -> Any:
+    def _blocks(self, known: ConstantValue, name: str) -> Any:
         """A scale for each block, of integers of 8 or 4 bits."""
         from coremltools.converters.mil.mil import types
 
@@ -118,16 +113,4 @@ class Values:
             return self.build.const(np.ascontiguousarray(integers).astype(dtype), self.names.unique(f"{name}_{part}"))
 
         data, offset = stored(known.array, "integers"), stored(blocks.zero_point, "offset")
-        return self.build("constexpr_blockwise_shift_scale", name, data=data, scale=scale, offset=offset)
-
-
-def _scale(scale: np.ndarray, half: bool) -> np.ndarray:
-    """A weight's scale in 16 bits, if they hold it and who reads the weight computes in them: it reads no cast then."""
-    full = np.asarray(scale, np.float32)
-    return full.astype(np.float16) if half and holds(full) else full
-
-
-def holds(scale: np.ndarray) -> bool:
-    """Whether 16 bits hold a scale."""
-    with np.errstate(over="ignore"):
-        return bool((scale.astype(np.float16).astype(np.float32) == scale).all())
+        return self.build("constexpr_blockwise_shift_scale", name, data=data, scale=blocks.scale, offset=offset)

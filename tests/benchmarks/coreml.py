@@ -50,9 +50,9 @@ FLOAT = (
     *("bytes, of the ONNX file: 32 bits", "16 bits", "operators", "seconds to write"),
 )
 INT8 = (
-    *("model", "metric: float", "Q/DQ in ONNX Runtime", ".mlpackage, 32 bits", "16 bits", "samples"),
+    *("model", "metric: float", "Q/DQ in ONNX Runtime", "optimized", ".mlpackage, 32 bits", "16 bits", "samples"),
     *("tensors of integers", "differ at most by", "of the values", "scales"),
-    *("bytes, of the int8 ONNX file", "operators"),
+    *("bytes, of the int8 ONNX file", "operators", "seconds to write"),
 )
 
 
@@ -83,11 +83,11 @@ class Row:
         return (
             *(
                 self.model,
-                *(f"{found[name]:.4f}" for name in ("before", "simulated", "metric", "half")),
+                *(f"{found[name]:.4f}" for name in ("before", "simulated", "optimized", "metric", "half")),
                 str(found["samples"]),
             ),
             *(str(found["tensors"]), f"{found['steps']} unit", f"{found['differ']:.1e}", found["scales"]),
-            *(f"{found['bytes']:.3f}", str(found["operators"])),
+            *(f"{found['bytes']:.3f}", str(found["operators"]), f"{found['seconds']:.2f}"),
         )
 
 
@@ -142,13 +142,15 @@ def in_int8(
     """The figures of the quantized package, in 32 bits where it is not in integers; the metric in 16 too."""
     out = folder / "int8.mlpackage"
     session, legal, _ = written(Model.load(quantized), out, "fp32")
-    half, _, _ = written(Model.load(quantized), folder / "half.mlpackage", "fp16", samples)
+    default = folder / "half.mlpackage"
+    half, _, seconds = written(Model.load(quantized), default, "fp16", samples)
     steps = compare_steps(legal, session, samples)
     reference = Session(case.model)
     values = sum(agreement.values for agreement in steps.values())
     return {
         "before": score(reference, data, reference, count),
         "simulated": score(Session(quantized, optimize=False), data, reference, count),
+        "optimized": score(Session(quantized), data, reference, count),
         "metric": score(session, data, reference, count),
         "half": score(half, data, reference, count),
         "samples": min(count, data.require("test").size or count),
@@ -156,8 +158,9 @@ def in_int8(
         "steps": max((agreement.steps for agreement in steps.values()), default=0),
         "differ": sum(agreement.differ for agreement in steps.values()) / max(values, 1),
         "scales": check_scales(legal, session.package).result.split(" tensors")[0].removeprefix("of "),
-        "bytes": size_of(out) / quantized.stat().st_size,
-        "operators": operators(session),
+        "bytes": size_of(default) / quantized.stat().st_size,
+        "operators": operators(half),
+        "seconds": seconds,
     }
 
 
