@@ -30,12 +30,14 @@ Feeds = Mapping[str, np.ndarray]
 _MOST_ERROR = 1e-2
 # The same for the root of the mean squared error of a quantized model: a value between two integers goes either way,
 # and each that does is a whole step off.
-_MOST_NOISE = 2.5e-2
+_MOST_NOISE = 1e-2
 # Nodes are switched in so many parts of the graph, each of nodes that follow one another: a node alone gains nothing,
 # since those before and behind it round what it reads and writes.
 _PARTS = 32
-# Of the parts that stay in 32 bits, so many pieces each are tried in 16 again, those with most weights first.
+# Of the parts that stay in 32 bits, so many pieces each are tried in 16 again, those with most weights first, as long
+# as the error stays below this part of the limit, or does not grow by more than this factor.
 _PIECES = 2
+_UNSEEN, _ADDED = 0.25, 1.5
 # What must lie between the largest value of a tensor and the largest float16, as for the pass convert-fp16.
 _ROOM = 2.0
 # Of small graphs a cone of so many nodes is small, of others this part.
@@ -164,7 +166,7 @@ def _by_noise(model: Model, samples: Sequence[Feeds], exact: Exact) -> None:
     pieces = [piece for index in sorted(kept) for piece in _split(parts[index], _PIECES)]
     rounded = _rounded(model, [others, *pieces], samples)
     measure = rounded.noise if quantized else rounded.largest
-    released = {0}
+    released, limit = {0}, min(limit, max(_UNSEEN * limit, _ADDED * error))
     for index in sorted(range(1, len(pieces) + 1), key=lambda index: -_constant_bytes(pieces[index - 1])):
         less = measure(sorted({*released, index}))
         if less <= limit:

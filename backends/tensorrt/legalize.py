@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from pruna_ir.analysis.qdq import QUANTIZE, quantized_already, stored
 from pruna_ir.backends.tensorrt.fp8 import to_fp8
 from pruna_ir.backends.tensorrt.operators import needed_opset, refused
+from pruna_ir.backends.tensorrt.precision import layers
 from pruna_ir.backends.tensorrt.small_integers import widen
 from pruna_ir.backends.tensorrt.types import type_name
 from pruna_ir.diagnostics import error
@@ -37,7 +38,7 @@ class Precision:
     quantized: bool | None = None
 
 
-_HALF = "convert-fp16<kernels=any>"
+_HALF, _INT4 = "convert-fp16<kernels=any>", "int4-weights"
 PRECISIONS = {
     "graph": Precision(),
     "fp32": Precision(quantized=False),
@@ -45,7 +46,7 @@ PRECISIONS = {
     "int8": Precision(quantized=True),
     "int8+fp16": Precision(_HALF, quantized=True),
     "fp8": Precision(quantized=True),
-    "int4-weights": Precision(f"quantize-weights<bits=4;block=64>,{_HALF}", quantized=False),
+    _INT4: Precision(f"quantize-weights<bits=4;block=64>,{_HALF}", quantized=False),
 }
 
 
@@ -53,7 +54,7 @@ def legalize(model: Model, precision: str = "graph", cache: str = "", data: Data
     """A copy that TensorRT takes, as far as there are passes that make it so.
 
     `cache` is a calibration cache to quantize from. Raises Q001 if the types of Q/DQ would have to be rounded again,
-    E004 if the graph is not of the kind that `precision` is for.
+    E004 if the graph is not of the kind that `precision` is for, or nothing of it can be in that.
     """
     legal = model.clone()
     imported = f'import-calibration<cache="{cache}">' if cache else ""
@@ -68,6 +69,9 @@ def legalize(model: Model, precision: str = "graph", cache: str = "", data: Data
     if PRECISIONS[precision].passes:
         _run(legal, f"{PRECISIONS[precision].passes},simplify", data)
         _write_out(legal)
+    if precision == _INT4 and all(layer.precision != _INT4 for layer in layers(legal.graph)):
+        help_text = "`precision=fp16` writes it in halves"
+        raise error("E004", "no product has weights that can be stored in 4 bits, in blocks of 64", help=help_text)
     _drop_unread(legal.graph)
     legal.graph.opset = min(legal.opset, needed_opset(legal.graph))
     _name_nodes(legal.graph)

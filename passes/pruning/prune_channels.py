@@ -23,7 +23,7 @@ from pruna_ir.passes.pruning.ranking import OBS, Feeds, Ranker
 from pruna_ir.passes.pruning.ratios import ratios_of, read_ratios
 from pruna_ir.passes.pruning.reconstruction.sequential import Removals
 from pruna_ir.passes.pruning.recovery import cut_with_least_squares
-from pruna_ir.passes.pruning.samples import first_feeds, training_feeds, with_crops
+from pruna_ir.passes.pruning.samples import first_feeds, training_feeds
 from pruna_ir.pipeline.options import option
 from pruna_ir.pipeline.pass_base import Effect, Need, Pass, PassResult
 from pruna_ir.remarks import Reason, Remark, RemarkKind
@@ -223,8 +223,6 @@ class PruneChannels(Pass):
             pruned = cut(model, analysis, removed)
         else:
             options, progress = self._options, context.progress
-            if context.data is not None:
-                batches = with_crops(batches, context.data, self.samples)
             pruned, removed = cut_with_least_squares(model, analysis, removals, batches, options, progress)
         context.manifest.append(manifest(model, analysis, removed))
         for candidate in choice.survey.candidates:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pruna_ir.data import BoundDataset, Preprocessing
 from pruna_ir.model.random_feeds import random_feeds
-from pruna_ir.passes.pruning.crops import cropped
 from pruna_ir.runtime.session import Session
 
 if TYPE_CHECKING:
-    from pruna_ir.data.split import Split
     from pruna_ir.model import Model
 
 Feeds = Mapping[str, np.ndarray]
@@ -22,8 +20,6 @@ Feeds = Mapping[str, np.ndarray]
 # is fitted is told from how batches differ. And the memory that all batches together may take.
 BATCH, SMALL_BATCH, FEW = 16, 4, 256
 MEMORY = 1 << 30
-# Crops are made of images that take at most so many bytes in all: of larger ones, layers read positions enough.
-CROPPED_BYTES = 1 << 28
 
 
 def training_feeds(data: BoundDataset, samples: int) -> list[Feeds]:
@@ -33,16 +29,19 @@ def training_feeds(data: BoundDataset, samples: int) -> list[Feeds]:
     nothing that is fitted to some batches and judged by others has seen the judges in a mirror. Raises D005 if the data
     have neither split.
     """
-    splits, known = _splits(data), _known(data)
+    splits = [split for split in (data.calibration, data.train) if split is not None] or [data.require("calibration")]
+    known = sum(split.size if split.size is not None else FEW + 1 for split in splits)
     few = min(known, samples) <= FEW
-    rows = _pixel_rows(data, samples)
+    mirror = (
+        _mirror(data) if few and all(split.fit.batched and split.fit.static_batch is None for split in splits) else None
+    )
     feeds: list[Feeds] = []
     room, space = samples, MEMORY
     for split in splits:
         if room <= 0:
             break
         for batch in split.head(room).batches(SMALL_BATCH if few else BATCH):
-            values = batch.feeds if rows is None else _with_mirrored(batch.feeds, rows + 1)
+            values = batch.feeds if mirror is None else _with_mirrored(batch.feeds, mirror)
             size = sum(value.nbytes for value in values.values())
             if feeds and size > space:
                 return feeds
@@ -51,39 +50,14 @@ def training_feeds(data: BoundDataset, samples: int) -> list[Feeds]:
     return feeds
 
 
-def with_crops(batches: Sequence[Feeds], data: BoundDataset, samples: int) -> Sequence[Feeds]:
-    """Batches of `training_feeds`, each with a random crop of every image in it if there are few."""
-    rows = _pixel_rows(data, samples)
-    if rows is None or sum(value.nbytes for feeds in batches for value in feeds.values()) > CROPPED_BYTES:
-        return batches
-    generator = np.random.default_rng(0)
-    return [
-        {name: np.concatenate([value, cropped(value, rows, generator)]) for name, value in feeds.items()}
-        for feeds in batches
-    ]
-
-
-def _splits(data: BoundDataset) -> list[Split]:
-    return [split for split in (data.calibration, data.train) if split is not None] or [data.require("calibration")]
-
-
-def _known(data: BoundDataset) -> int:
-    """How many samples there are; more than few if that is not known."""
-    return sum(split.size if split.size is not None else FEW + 1 for split in _splits(data))
-
-
-def _pixel_rows(data: BoundDataset, samples: int) -> int | None:
-    """The axis of a batch along which the rows of pixels lie, if there are few samples and they are described as images
-    of which a batch may have any number."""
+def _mirror(data: BoundDataset) -> int | None:
+    """The axis of a batch along which left and right are exchanged, if the samples are described as images."""
     preprocessing = data.dataset.preprocessing
     if data.dataset.image_folder:
         preprocessing = Preprocessing.for_model(data.inputs[0])
     if preprocessing is None or len(data.inputs) != 1 or len(data.inputs[0].shape) != 4:
         return None
-    fits = [split.fit for split in _splits(data)]
-    if min(_known(data), samples) > FEW or not all(fit.batched and fit.static_batch is None for fit in fits):
-        return None
-    return 2 if preprocessing.layout == "NCHW" else 1
+    return 3 if preprocessing.layout == "NCHW" else 2
 
 
 def _with_mirrored(feeds: Feeds, axis: int) -> Feeds:

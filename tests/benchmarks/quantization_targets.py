@@ -1,11 +1,13 @@
 """`-O2` for the targets that cannot run here: is the graph legal, and what does it cost in accuracy?
 
     python tests/benchmarks/quantization_targets.py [--models resnet20_cifar10,...] [--targets tflite,...]
-        [--rows rows.jsonl] [--page P]
+        [--tune] [--max-drop 0.005] [--rows rows.jsonl] [--page P]
 
 Prints a row for each model and target: what the linter finds, the metric on the test split (which no decision has
 seen) of the float and the quantized model under ONNX Runtime without its optimizations, what is allowed, and the share
-of MACs in kernels that read integers. With --rows, what was measured is kept in that file, and not measured again.
+of MACs in kernels that read integers. --tune and --max-drop are what a user would try where a row loses too much:
+`tune-ranges` behind `quantize`, and a stricter limit. With --rows, what was measured is kept in that file, and not
+measured again.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from rich.console import Console
 from pruna_ir import registry
 from pruna_ir.analysis.macs import macs_by_node
 from pruna_ir.analysis.unmeasured import Unmeasured
+from pruna_ir.data import BoundDataset
 from pruna_ir.model import Model
 from pruna_ir.passes.quantization.lint.rules import RULES
 from pruna_ir.passes.quantization.lint.view import QdqView
@@ -36,7 +39,7 @@ MODELS = (
     *("resnet20_cifar10", "resnet56_cifar10", "mobilenetv1_025_imagenet", "mobilenetv2_100_imagenet"),
     *("squeezenet11_imagenet", "kws_dscnn", "yolox_nano_coco"),
 )
-COLUMNS = ("model", "target", "linter", "float", "quantized", "drop", "allowed", "integer MACs")
+COLUMNS = ("model", "target", "by", "linter", "float", "quantized", "drop", "allowed", "integer MACs")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Row:
     after: float
     share: float
     seconds: float
+    by: str = "-O2"
 
     @property
     def drop(self) -> float:
@@ -62,23 +66,42 @@ class Row:
         # Scores are counts of samples: beyond the fourth digit is rounding.
         mark = "" if round(self.drop, 4) <= allowed else " **too much**"
         return (
-            *(self.model, self.target, "clean" if not self.violations else f"{self.violations} violations"),
+            *(self.model, self.target, self.by, "clean" if not self.violations else f"{self.violations} violations"),
             *(f"{self.before:.4f}", f"{self.after:.4f}", f"{self.drop:+.4f}{mark}", f"{allowed:.3f}"),
             f"{self.share:.0%}",
         )
 
 
-def measure(name: str, case: Case, target: str) -> Row:
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is quantized."""
+
+    tune: bool = False
+    max_drop: float = 0.01
+
+    def __str__(self) -> str:
+        limit = "" if self.max_drop == Recipe.max_drop else f" --max-drop {self.max_drop:g}"
+        return f"-O2{limit}{' with tune-ranges' if self.tune else ''}"
+
+    def run(self, model: Model, data: BoundDataset, target: str) -> None:
+        """Quantize `model`."""
+        pipeline = PassManager.parse("O2").text
+        if self.tune:
+            pipeline = pipeline.replace(",correct-bias", ",tune-ranges,correct-bias")
+        PassManager.parse(pipeline).run(model, data=data, target=target, max_drop=self.max_drop)
+
+
+def measure(name: str, case: Case, target: str, recipe: Recipe) -> Row:
     """Quantize a model for a target, and look at what came out."""
     model, before = Model.load(case.model), Session(case.model, optimize=False)
     data = case.data().bind(model.inputs())
     start = time.perf_counter()
-    PassManager.parse("O2").run(model, data=data, target=target)
+    recipe.run(model, data, target)
     seconds = time.perf_counter() - start
     view = QdqView(model.graph, registry.target(target))
     violations = sum(1 for rule in RULES if not rule.advice for _ in rule.check(view))
     wanted, found = (score(session, data, before) for session in (before, Session(model, optimize=False)))
-    return Row(name, target, violations, wanted, found, integer_share(model, view), seconds)
+    return Row(name, target, violations, wanted, found, integer_share(model, view), seconds, str(recipe))
 
 
 def integer_share(model: Model, view: QdqView) -> float:
@@ -102,18 +125,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default=",".join(MODELS), help="names, separated by commas; all of them by default")
     parser.add_argument("--targets", default=",".join(LIMITS), help="names, separated by commas; all by default")
+    parser.add_argument("--tune", action="store_true", help="with tune-ranges")
+    parser.add_argument("--max-drop", type=float, default=Recipe.max_drop, help="what may be lost, of the metric")
     parser.add_argument("--rows", type=Path, help="a file of rows that were measured before; new ones are added")
     parser.add_argument("--page", type=Path, help="put the table into this page too")
     arguments = parser.parse_args()
-    measured = {(row.model, row.target): row for row in kept(arguments.rows)}
+    recipe = Recipe(arguments.tune, arguments.max_drop)
+    measured = {(row.model, row.target, row.by): row for row in kept(arguments.rows)}
     wanted = [(name, target) for name in arguments.models.split(",") for target in arguments.targets.split(",")]
     for name, target in wanted:
-        if (name, target) not in measured:
-            row = measured[name, target] = measure(name, CASES[name], target)
+        key = name, target, str(recipe)
+        if key not in measured:
+            row = measured[key] = measure(name, CASES[name], target, recipe)
             if arguments.rows:
                 with arguments.rows.open("a") as file:
                     file.write(json.dumps(asdict(row)) + "\n")
-        show(measured[name, target].cells())
+        show(measured[key].cells())
         if arguments.page:
             put(arguments.page, "targets", table(COLUMNS, in_order(measured.values())))
 

@@ -32,6 +32,7 @@ from pruna_ir.backends.tensorrt.backend import TensorrtBackend
 from pruna_ir.backends.tensorrt.legalize import PRECISIONS
 from pruna_ir.backends.tensorrt.precision import layers
 from pruna_ir.data import Dataset
+from pruna_ir.diagnostics import PrunaError
 from pruna_ir.model import Model
 from pruna_ir.pipeline.manager import PassManager
 from pruna_ir.runtime.session import Session
@@ -122,6 +123,13 @@ def in_precision(name: str, case: Case, keep: Path, precision: str) -> tuple[str
         )
 
 
+def _row_or_reason(name: str, case: Case, keep: Path, precision: str) -> tuple[str, ...]:
+    try:
+        return in_precision(name, case, keep, precision)
+    except PrunaError as failure:
+        return (name, precision, f"refused: {failure.diagnostic.message}", *"----")
+
+
 def measure(name: str, case: Case, keep: Path) -> Row:
     """Quantize a model, write and build it, and build it in float."""
     before = Session(case.model, optimize=False)
@@ -166,7 +174,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         keep = arguments.keep or Path(folder)
         if arguments.precisions:
-            found = [in_precision(name, MODELS[name], keep, kind) for name in names for kind in ORDER]
+            found = [_row_or_reason(name, MODELS[name], keep, kind) for name in names for kind in ORDER]
             text = table(OF_PRECISIONS, found)
             Console().print(text, soft_wrap=True)
             if arguments.page is not None:

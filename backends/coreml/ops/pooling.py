@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import reduce
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,7 @@ def max_pool(op: Op) -> None:
         raise Unsupported("Core ML does not tell where the maximum was")
     windows = windows_of(op, tuple(op.attr("kernel_shape")))
     if any(number > 1 for number in windows.dilations):
-        parts = _places(op, op.read(), windows, _lowest(op.dtype()))
-        op.write(reduce(lambda x, y: op("maximum", x=x, y=y), parts))
+        op.write(_spaced(op, "maximum", op.read(), windows, _lowest(op.dtype())))
         return
     op.write(_pool(op, "max_pool", op.read(), windows, past_the_end(windows)))
 
@@ -38,7 +36,7 @@ def average_pool(op: Op) -> None:
     counted = bool(op.attr("count_include_pad", 0))
     if any(number > 1 for number in windows.dilations):
         shares = (1 / _counts(windows, counted)).astype(np.float32)
-        op.write(op("mul", x=_total(op, op.read(), windows), y=shares))
+        op.write(op("mul", x=_spaced(op, "add", op.read(), windows), y=shares))
         return
     data, after = op.read(), past_the_end(windows)
     if counted and any(windows.excess[axis] > 0 for axis in range(len(windows.size))):
@@ -73,46 +71,45 @@ def _pool(op: Op, kind: str, data: Any, windows: Windows, after: tuple[int, ...]
     )
 
 
-def _places(op: Op, data: Any, windows: Windows, empty: float) -> list[Any]:
-    """One place of all windows after the other, for windows with gaps; `empty` is what is around the image."""
-    padding = [0, 0, 0, 0, *interleaved(windows.before, past_the_end(windows))]
+def _spaced(op: Op, kind: str, data: Any, windows: Windows, empty: float = 0.0) -> Any:
+    """The maximum or the sum of each window, for windows with gaps: along one axis after the other, place by place.
+
+    `empty` is what is around the image.
+    """
+    after = past_the_end(windows)
+    padding = [0, 0, 0, 0, *interleaved(windows.before, after)]
     if any(padding):
         data = op("pad", x=data, pad=padding, mode="constant", constant_val=empty)
-    return [
-        op(
-            "slice_by_index",
-            x=data,
-            begin=[0, 0, *starts],
-            end=[*op.shape()[:2], *ends],
-            stride=[1, 1, *windows.strides],
-        )
-        for starts, ends in _spans(windows)
-    ]
+    shape = [*op.shape()[:2], *(sum(sizes) for sizes in zip(windows.before, windows.size, after, strict=True))]
+    for axis, step in enumerate(windows.strides, start=2):
+        stride = [1] * len(shape)
+        stride[axis] = step
+        parts = []
+        for start, end in _spans(windows, axis - 2):
+            begin, ends = [0] * len(shape), list(shape)
+            begin[axis], ends[axis] = start, end
+            parts.append(op("slice_by_index", x=data, begin=begin, end=ends, stride=stride))
+        data = reduce(lambda x, y: op(kind, x=x, y=y), parts)
+        shape[axis] = windows.results[axis - 2]
+    return data
 
 
-def _spans(windows: Windows) -> Iterator[tuple[list[int], list[int]]]:
-    """Where each place of a window begins, and ends, along the axes."""
-    for places in product(*map(range, windows.kernel)):
-        starts = [place * d for place, d in zip(places, windows.dilations, strict=True)]
-        spans = zip(starts, windows.results, windows.strides, strict=True)
-        yield starts, [start + (count - 1) * step + 1 for start, count, step in spans]
-
-
-def _total(op: Op, data: Any, windows: Windows) -> Any:
-    """The sum of each window."""
-    return reduce(lambda x, y: op("add", x=x, y=y), _places(op, data, windows, 0.0))
+def _spans(windows: Windows, axis: int) -> Iterator[tuple[int, int]]:
+    """Where each place of the windows begins and ends along an axis."""
+    for place in range(windows.kernel[axis]):
+        start = place * windows.dilations[axis]
+        yield start, start + (windows.results[axis] - 1) * windows.strides[axis] + 1
 
 
 def _counts(windows: Windows, counted: bool) -> np.ndarray:
     """How many places of each window count: those on the image, and on the padding if that is `counted`."""
-    ones = np.pad(
-        np.ones(windows.size), [*zip(windows.before, windows.after, strict=True)], constant_values=float(counted)
-    )
-    inside = np.pad(ones, [(0, max(extra, 0)) for extra in windows.excess])
-    total = np.zeros(windows.results)
-    for starts, ends in _spans(windows):
-        total += inside[tuple(map(slice, starts, ends, windows.strides))]
-    return total
+    lines = []
+    for axis, size in enumerate(windows.size):
+        around = (windows.before[axis], windows.after[axis])
+        line = np.pad(np.ones(size), around, constant_values=float(counted))
+        line = np.pad(line, (0, max(windows.excess[axis], 0)))
+        lines.append(sum(line[start : end : windows.strides[axis]] for start, end in _spans(windows, axis)))
+    return np.asarray(reduce(np.multiply.outer, lines))
 
 
 def _lowest(dtype: np.dtype) -> float:
@@ -142,7 +139,7 @@ def lp_pool(op: Op) -> None:
 def _windowed(op: Op, data: Any, windows: Windows) -> Any:
     """The sum of each window: its mean, times its size."""
     if any(number > 1 for number in windows.dilations):
-        return _total(op, data, windows)
+        return _spaced(op, "add", data, windows)
     padding = [0, 0, 0, 0, *interleaved(windows.before, past_the_end(windows))]
     data = op("pad", x=data, pad=padding, mode="constant", constant_val=0.0) if any(padding) else data
     bare = _without_padding(windows)

@@ -83,6 +83,12 @@ def test_weights_in_4_bits() -> None:
     assert {layer.precision for layer in layers(after.graph)} == {"int4-weights"}
 
 
+def test_no_weights_in_4_bits() -> None:
+    with pytest.raises(PrunaError) as failure:
+        legalize(small_net(), "int4-weights")
+    assert failure.value.diagnostic.code == "E004" and "blocks of 64" in failure.value.diagnostic.message
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int4-weights"])
 def test_float_precision_of_a_quantized_graph(precision: str) -> None:
     with pytest.raises(PrunaError) as failure:

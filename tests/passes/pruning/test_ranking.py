@@ -11,11 +11,11 @@ from channel_nets import images, residual_net
 from pruna_ir.analysis.axes import analyze
 from pruna_ir.data import Dataset, Preprocessing
 from pruna_ir.model.spec import TensorSpec
-from pruna_ir.passes.pruning import ranking, samples
+from pruna_ir.passes.pruning import ranking
 from pruna_ir.passes.pruning.candidates import Limits, survey_groups
 from pruna_ir.passes.pruning.ranking import FALLBACK, Ranker, Ranking, _parted, _scaled
 from pruna_ir.passes.pruning.reconstruction.reads import coupled
-from pruna_ir.passes.pruning.samples import BATCH, SMALL_BATCH, training_feeds, with_crops
+from pruna_ir.passes.pruning.samples import BATCH, SMALL_BATCH, training_feeds
 from pruna_ir.pipeline.context import silent
 
 
@@ -108,28 +108,6 @@ def test_no_mirror_images_of_many_or_of_what_is_no_image_or_has_no_room() -> Non
     assert len(training_feeds(arrays, 2048)[0]["x"]) == SMALL_BATCH
     fixed = (TensorSpec("x", np.dtype(np.float32), (2, 3, 8, 8)),)
     assert [len(one["x"]) for one in training_feeds(described(4).bind(fixed), 2048)] == [2, 2]
-
-
-def test_crops_of_few_images_join_their_batch() -> None:
-    data = described(10).bind(residual_net().inputs())
-    feeds = training_feeds(data, 2048)
-    for plain, more in zip(feeds, with_crops(feeds, data, 2048), strict=True):
-        half = len(plain["x"])
-        np.testing.assert_array_equal(more["x"][:half], plain["x"])
-        assert more["x"].shape == (2 * half, 3, 8, 8) and more["x"].dtype == np.float32
-        assert all(np.abs(crop - image).max() > 0.01 for crop, image in zip(more["x"][half:], plain["x"], strict=True))
-
-
-def test_no_crops_of_many_or_large_images_or_of_what_is_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    few, many = (described(count).bind(residual_net().inputs()) for count in (8, 300))
-    arrays = Dataset.from_arrays(images(8)).bind(residual_net().inputs())
-    for data in (many, arrays):
-        feeds = training_feeds(data, 2048)
-        assert with_crops(feeds, data, 2048) is feeds
-    feeds = training_feeds(few, 2048)
-    assert with_crops(feeds, few, 2048) is not feeds
-    monkeypatch.setattr(samples, "CROPPED_BYTES", 100)
-    assert with_crops(feeds, few, 2048) is feeds
 
 
 @pytest.mark.parametrize(("runs", "count"), [(1, 1), (300, 2), (1 << 15, 4)])
