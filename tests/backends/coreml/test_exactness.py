@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,12 @@ FRONT = {"squares", "energies", "floored", "logs"}
 QUIET = [{"x": (weight(1, 16, seed=seed) * 10.0 ** -(seed + 2)).astype(np.float32)} for seed in range(5)]
 
 
-CONSTANTS = {"bank": positive(16, 8), "floor": np.float32(1e-9), "w": weight(8, 32), "head": weight(32, 4)}
+CONSTANTS: dict[str, Any] = {
+    "bank": positive(16, 8),
+    "floor": np.float32(1e-9),
+    "w": weight(8, 32),
+    "head": weight(32, 4),
+}
 
 
 def energies() -> Model:

@@ -162,7 +162,7 @@ def test_depth_and_space(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["linear", "cubic"])
 def test_sampling_outside(mode: str, padding: str, align: int) -> None:
     grid = np.random.default_rng(0).uniform(-4, 4, (1, 5, 6, 2)).astype(np.float32)
-    options = {"mode": mode, "padding_mode": padding, "align_corners": align}
+    options: dict[str, Any] = {"mode": mode, "padding_mode": padding, "align_corners": align}
     written = agrees(*node("GridSample", IMAGE, grid, **options, opset=20), tolerance=1e-4)
     assert ("resample" in written) == (mode == "linear")
 
@@ -204,7 +204,8 @@ def test_columns_to_image(image: list[int], block: list[int], attributes: dict[s
 @pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 0, 1, 1]])
 @pytest.mark.parametrize("strides", [[1, 1], [2, 3]])
 def test_pooling_with_gaps(strides: list[int], pads: list[int], ceil: int) -> None:
-    options = {"kernel_shape": [2, 2], "dilations": [2, 2], "pads": pads, "strides": strides, "ceil_mode": ceil}
+    options: dict[str, Any] = {"kernel_shape": [2, 2], "dilations": [2, 2], "pads": pads, "strides": strides}
+    options["ceil_mode"] = ceil
     agrees(*node("MaxPool", IMAGE, **options))
     for counted in (0, 1):
         agrees(*node("AveragePool", IMAGE, **options, count_include_pad=counted))
