@@ -11,7 +11,7 @@ import pytest
 from small_graphs import build, conv, weights
 
 from pruna_ir.model import Model
-from pruna_ir.passes.pruning.reconstruction import observations
+from pruna_ir.passes.pruning.reconstruction import observations, sequential
 from pruna_ir.passes.pruning.reconstruction.effects import Effects
 from pruna_ir.passes.pruning.reconstruction.least_squares import RIDGE
 from pruna_ir.passes.pruning.reconstruction.reads import Coupled, Read
@@ -152,6 +152,18 @@ def test_what_comes_before_stays() -> None:
     before, after = sites_in(model.graph), sites_in(cut.graph)
     same = [key for key in before if np.array_equal(before[key].matrix, after[key].matrix)]
     assert same == ["o0", "a1", "c1", "a2"]
+
+
+def test_layers_behind_others_are_held_back_less_than_they_would_be_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequential, "best_ridge", lambda *_: 1.0)
+    moved = []
+    for taken in (1.0, sequential.TAKEN):
+        monkeypatch.setattr(sequential, "TAKEN", taken)
+        model = residual_net()
+        before = sites_in(model.graph)["y"].matrix
+        reconstruct(model, inner_groups(model), {"block 2": range(5)}, BATCHES)
+        moved.append(float(np.square(sites_in(model.graph)["y"].matrix - before).sum()))
+    assert 0 < 2 * moved[0] < moved[1]
 
 
 def test_rows_made_anew_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
