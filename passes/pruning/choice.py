@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -61,7 +61,8 @@ class Choice:
         return self.ranker.rank(self.survey.candidates, self.progress)
 
     def removals(self) -> dict[str, Any]:
-        """The units that go of each group that is cut (`removed`), and why others could not be cut (`refused`).
+        """The units that go of each group that is cut (`removed`), the `worth` of all its units where it has one, and
+        why others could not be cut (`refused`).
 
         As JSON values. Where a cut turns out not to work, the groups to blame are left whole and the rest is chosen
         anew. Raises P010.
@@ -73,8 +74,13 @@ class Choice:
             accepted = trial.accept(self._first(self._allocate(chosen)))
             if not trial.refused:
                 removed = {name: [int(unit) for unit in units] for name, units in accepted.items()}
-                return {"removed": removed, "refused": refused}
+                return {"removed": removed, "worth": self._worth(removed), "refused": refused}
             refused |= trial.refused
+
+    def _worth(self, names: Iterable[str]) -> dict[str, list[float]]:
+        """The worth of the units of groups that have one, to the digits that mean something."""
+        known = {name: self.rankings[name].worth for name in names}
+        return {name: [float(f"{one:.4g}") for one in worth] for name, worth in known.items() if worth is not None}
 
     def _first(self, widths: Mapping[str, int]) -> dict[str, np.ndarray]:
         """The units that go first, of groups of these widths."""

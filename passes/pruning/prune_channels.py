@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from pruna_ir.passes.pruning.listing import group_lines
 from pruna_ir.passes.pruning.manifest import manifest
 from pruna_ir.passes.pruning.ranking import OBS, Feeds, Ranker
 from pruna_ir.passes.pruning.ratios import ratios_of, read_ratios
-from pruna_ir.passes.pruning.reconstruction.sequential import Removals
 from pruna_ir.passes.pruning.recovery import cut_with_least_squares
 from pruna_ir.passes.pruning.samples import first_feeds, training_feeds
 from pruna_ir.pipeline.options import option
@@ -141,7 +140,7 @@ class PruneChannels(Pass):
         if not verdict["removed"]:
             result.remarks.append(self.remark(RemarkKind.ANALYSIS, "", "the budget is met without a cut"))
             return False
-        self._apply(model, context, choice, verdict["removed"], batches, result)
+        self._apply(model, context, choice, verdict, batches, result)
         return True
 
     def _survey(self, model: Model, context: Context, analysis: AxisAnalysis, result: PassResult) -> Survey:
@@ -213,17 +212,18 @@ class PruneChannels(Pass):
         model: Model,
         context: Context,
         choice: Choice,
-        removals: Removals,
+        verdict: Mapping[str, Any],
         batches: Sequence[Feeds],
         result: PassResult,
     ) -> None:
-        analysis = choice.analysis
+        analysis, removals = choice.analysis, verdict["removed"]
         if self.recover == "none":
             removed = {name: np.array(units) for name, units in removals.items()}
             pruned = cut(model, analysis, removed)
         else:
             options, progress = self._options, context.progress
-            pruned, removed = cut_with_least_squares(model, analysis, removals, batches, options, progress)
+            worth = {name: np.array(units) for name, units in verdict["worth"].items()}
+            pruned, removed = cut_with_least_squares(model, analysis, removals, batches, worth, options, progress)
         context.manifest.append(manifest(model, analysis, removed))
         for candidate in choice.survey.candidates:
             gone = len(removed.get(candidate.name, ()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,13 +35,14 @@ class Ranking:
     """Units in the `order` [n - 1] in which they go, and `errors` [n] of removing the first 0, 1, ... of them.
 
     `criterion` says what ranked them. `scale` is what makes the errors those of the model's outputs, where it was
-    measured.
+    measured. `worth` [n] is what costs by second moments count, where these ranked them: units may then be chosen anew.
     """
 
     order: np.ndarray
     errors: np.ndarray
     criterion: str
     scale: float = 1.0
+    worth: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,13 @@ class Ranker:
         effects = self._unit_effects(groups, fitted) if self.measure and self.criterion == OBS else None
         curves = survey(self.model, groups, fitted, effects=effects, progress=progress)
         if self.criterion == OBS:
-            rankings |= {name: Ranking(curve.order, curve.errors, OBS) for name, curve in curves.items()}
+            for name, curve in curves.items():
+                rankings[name] = Ranking(curve.order, curve.errors, OBS, worth=curve.worth)
         if self.measure:
             found = sensitivity(self.model, groups, curves, held_out, progress=progress)
             if self.criterion == OBS:
                 for name, curve in curves.items():
-                    rankings[name] = Ranking(curve.order, curve.measured(found[name]), OBS)
+                    rankings[name] = replace(rankings[name], errors=curve.measured(found[name]))
             rankings = _scaled(
                 rankings, {name: by_count[max(by_count)] for name, by_count in found.items() if by_count}
             )
@@ -124,6 +126,4 @@ def _scaled(rankings: Mapping[str, Ranking], effects: Mapping[str, float]) -> di
         if np.isfinite(effect) and half > 0:
             scales[name] = effect / float(half)
     usual = float(np.median(list(scales.values()))) if scales else 1.0
-    return {
-        name: Ranking(one.order, one.errors, one.criterion, scales.get(name, usual)) for name, one in rankings.items()
-    }
+    return {name: replace(one, scale=scales.get(name, usual)) for name, one in rankings.items()}

@@ -21,12 +21,14 @@ def cut_with_least_squares(
     analysis: AxisAnalysis,
     removals: Removals,
     batches: Sequence[Mapping[str, np.ndarray]],
+    worth: Mapping[str, np.ndarray],
     options: Options,
     progress: Progress,
 ) -> tuple[Model, Removed]:
     """The pruned model with weights that make up for what was cut, and the units that went.
 
-    `options` are those that `analysis` was made with. Groups over which something is normalized are cut first: there a
+    Which units of the groups in `worth` go is chosen anew, see `reconstruct`. `options` are those that `analysis` was
+    made with. Groups over which something is normalized are cut first: there a
     zero is not the same as nothing.
     """
     normalized = {name: np.array(units) for name, units in removals.items() if analysis.group(name).reduces}
@@ -35,6 +37,6 @@ def cut_with_least_squares(
     rest = analysis.without({name: units.tolist() for name, units in normalized.items()})
     groups = [group for group in coupled(shrunk, rest) if group.name in others]
     removed = {group.name: np.sort(np.array(others[group.name], np.int64)) for group in groups}
-    reconstruct(shrunk, groups, removed, batches, progress=progress)
+    removed = reconstruct(shrunk, groups, removed, batches, worth=worth, progress=progress)
     # Layers have got biases since, which hold units too.
     return cut(shrunk, analyze(shrunk, options), removed), {**normalized, **removed}

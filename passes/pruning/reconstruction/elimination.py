@@ -28,6 +28,13 @@ class Problem:
     columns: np.ndarray
     scale: float = 1.0
 
+    def within(self, kept: np.ndarray) -> Problem:
+        """The same with only the `kept` columns (a mask): others are zero already."""
+        columns, normal = np.flatnonzero(kept), self.normal
+        gram, cross = normal.gram[:, columns[:, None], columns], normal.cross[..., columns]
+        smaller = replace(normal, gram=gram, cross=cross, center=normal.center[:, columns])
+        return Problem(smaller, self.prior[..., columns], self.columns[columns], self.scale)
+
 
 @dataclass(frozen=True)
 class Elimination:
@@ -65,16 +72,17 @@ class Eliminator:
     def eliminate(self, count: int, keep: Collection[int] = (), worth: np.ndarray | None = None) -> Elimination:
         """Remove `count` units, greedily, by the sum of what the problems lose.
 
-        `keep` says for which numbers of removed units the weights are wanted. What a unit costs counts `worth` [units]
-        times, if that is given.
+        `keep` says for which numbers of removed units the weights are wanted. In choosing, what a unit costs counts
+        `worth` [units] times, if that is given: less and less so, because it was measured with all others there.
         """
         left = np.ones(self._units, bool)
         order: list[int] = []
         errors = [0.0]
         weights = {0: self._weights} if 0 in keep else {}
         for number in range(1, count + 1):
-            costs = self.costs() * (1.0 if worth is None else worth)
-            chosen = int(np.argmin(np.where(left, costs, np.inf)))
+            costs = self.costs()
+            weighed = costs if worth is None else costs * worth ** (1 - len(order) / self._units)
+            chosen = int(np.argmin(np.where(left, weighed, np.inf)))
             left[chosen] = False
             order.append(chosen)
             errors.append(errors[-1] + max(float(costs[chosen]), 0.0))

@@ -10,8 +10,9 @@ import numpy as np
 from pruna_ir.analysis.gram import Feeds
 from pruna_ir.passes.pruning.reconstruction.activations import Rectifier
 from pruna_ir.passes.pruning.reconstruction.edits import write
+from pruna_ir.passes.pruning.reconstruction.elimination import Eliminator, Problem, problem_of
 from pruna_ir.passes.pruning.reconstruction.least_squares import RIDGE, solve
-from pruna_ir.passes.pruning.reconstruction.observations import Chunk, Observations
+from pruna_ir.passes.pruning.reconstruction.observations import Chunk, Observations, most_rows
 from pruna_ir.passes.pruning.reconstruction.reading import Aim, Reading
 from pruna_ir.passes.pruning.reconstruction.reads import Coupled, Read
 from pruna_ir.passes.pruning.reconstruction.schedule import reads, schedule
@@ -38,20 +39,25 @@ def reconstruct(
     removals: Removals,
     batches: Sequence[Feeds],
     *,
+    worth: Mapping[str, np.ndarray] | None = None,
     ridge: float = RIDGE,
     rounds: int = ROUNDS,
     progress: Progress | None = None,
-) -> None:
+) -> dict[str, np.ndarray]:
     """Let the layers behind removed units do without them, and all layers make up for the loss, in graph order.
 
     Each layer is solved against what the model wrote at first, the errors of other summands included, from what it
     reads now. Shapes stay, and so do weights that are no layer's: the units are still to be cut out. `removals` says
-    for each group which units go.
+    for each group which units go. Of groups in `worth`, as many go, but which is chosen anew where all layers behind
+    them can be looked at together: what the model reads by then is not what it read at first. What losing a unit costs
+    counts as often as its worth. Returns the units that went.
     """
     removed = {
         group.name: np.isin(np.arange(group.size), removals[group.name]) for group in groups if group.name in removals
     }
-    write(model, _Pass(model, groups, removed, batches, ridge, rounds).run(progress))
+    one = _Pass(model, groups, removed, worth or {}, batches, ridge, rounds)
+    write(model, one.run(progress))
+    return {name: np.flatnonzero(mask) for name, mask in one.removed.items()}
 
 
 class _Pass:
@@ -62,6 +68,7 @@ class _Pass:
         model: Model,
         groups: Sequence[Coupled],
         removed: Mapping[str, np.ndarray],
+        worth: Mapping[str, np.ndarray],
         batches: Sequence[Feeds],
         ridge: float,
         rounds: int,
@@ -73,7 +80,7 @@ class _Pass:
         self._plan = schedule(proto.graph, list(self._sites))
         self._original, self._current = Walk(proto, self._plan, batches), Walk(proto, self._plan, batches)
         self._ridge, self._rounds = ridge, rounds
-        self._removed = removed
+        self.removed = dict(removed)
         self._readers: dict[str, list[tuple[Coupled, Read]]] = {}
         for group in groups:
             for read in group.reads:
@@ -83,6 +90,8 @@ class _Pass:
         self._edits: dict[Slot, np.ndarray] = {}
         self._masked: set[str] = set()
         self._silence(groups)
+        open_groups = [group for group in groups if group.name in worth and self._chosen_here(group)]
+        self._open = {group.name: worth[group.name] for group in open_groups}
 
     def run(self, progress: Progress | None) -> dict[Slot, np.ndarray]:
         """Solve all layers; returns the constants that change."""
@@ -98,8 +107,8 @@ class _Pass:
         """Let nodes that are not solved read zeros for removed units."""
         for group in groups:
             for read in group.reads:
-                if read.site is None and group.name in self._removed:
-                    kept = (read.units < 0) | ~self._removed[group.name][read.units]
+                if read.site is None and group.name in self.removed:
+                    kept = (read.units < 0) | ~self.removed[group.name][read.units]
                     if not kept.all():
                         self._current.mask(read.slot, np.expand_dims(kept, list(range(1, read.rank - read.axis))))
                         self._masked.add(read.slot.key)
@@ -119,21 +128,50 @@ class _Pass:
         target = target_of(self._tensors[site.written], self._outputs, lambda name: self._plan.known(name, number))
         self._original.run_to(number + 1, {target.tensor})
         self._current.run_to(number)
-        kept = self._kept(site)
-        if kept.all() and self._changed.isdisjoint({site.layer.tensor, *target.others}):
+        undecided = [pair for pair in self._readers.get(site.key, ()) if pair[0].name in self._open]
+        if not undecided and self._kept(site).all() and self._changed.isdisjoint({site.layer.tensor, *target.others}):
             return
         chunks = Observations(site, target, self._original, self._current).kept()
         reading = Reading(site, chunks, PARTS)
         aim = reading.aim(chunks, lambda chunk: chunk.wanted)
-        self._set(site.edits(*self._solve(site, target, chunks, reading, aim, kept)))
+        for group, read in undecided:
+            if group.name in self._open:
+                self._choose(group, problem_of(reading.normal(aim), site.matrix, read.columns), site)
+        self._set(site.edits(*self._solve(site, target, chunks, reading, aim, self._kept(site))))
+
+    def _chosen_here(self, group: Coupled) -> bool:
+        """Whether units of a group go, and all its readers read what is known when the first of them is solved."""
+        if not (group.solvable and self.removed.get(group.name, np.zeros(0)).any()):
+            return False
+        first = min(self._plan.stage[site.key] for site in group.sites)
+        return all(self._plan.known(site.layer.tensor, first) for site in group.sites)
+
+    def _choose(self, group: Coupled, problem: Problem, site: Site) -> None:
+        """Decide which units of a group go: `problem` is that of the reader which is solved now, at `site`."""
+        self.removed[group.name], count = np.zeros(group.size, bool), int(self.removed[group.name].sum())
+        problems = [problem.within(self._kept(site))]
+        for read in group.reads:
+            if read.site is not None and read.site.key != site.key:
+                normal = self._reading(read.site).unchanged(read.site)
+                problems.append(problem_of(normal, read.site.matrix, read.columns).within(self._kept(read.site)))
+        gone = Eliminator(problems, group.size, self._ridge).eliminate(count, worth=self._open.pop(group.name)).order
+        self.removed[group.name][gone] = True
+
+    def _reading(self, site: Site) -> Reading:
+        """What a layer that is solved later reads, which is known already."""
+        reading = Reading(site)
+        for batch in range(len(self._current)):
+            values = self._current.value(site.layer.tensor, batch).astype(np.float32, copy=False)
+            reading.add(site.rows(values, batch, most_rows(site, len(self._current))))
+        return reading
 
     def _kept(self, site: Site) -> np.ndarray:
         """The columns of a layer that no removed unit owns."""
         kept = np.ones(site.layer.width, bool)
         for group, read in self._readers.get(site.key, ()):
-            if group.name in self._removed:
+            if group.name in self.removed:
                 columns = read.columns
-                kept &= (columns < 0) | ~self._removed[group.name][columns]
+                kept &= (columns < 0) | ~self.removed[group.name][columns]
         return kept
 
     def _solve(

@@ -27,8 +27,6 @@ Progress = Callable[[str, int, int], None]
 TRIED = (0.125, 0.25, 0.5)
 # Single units are tried that cost least to remove, this share of them.
 UNITS = 0.5
-# How far a unit's measured effect is believed: at 0 its cost counts alone, at 1 the effect, which has noise.
-TRUST = 0.7
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,14 @@ class Curve:
 
     `errors` [n] is the squared error of the outputs of the layers behind the group with the first k removed and least
     squares done, relative to the variance of these outputs and summed over the layers; errors[0] is 0. `trials` are,
-    for some k, the constants of these layers that make up for the first k.
+    for some k, the constants of these layers that make up for the first k. `worth` [n] is what the cost of each unit
+    was multiplied by.
     """
 
     order: np.ndarray
     errors: np.ndarray
     trials: Mapping[int, Edits]
+    worth: np.ndarray
 
     def measured(self, effects: Mapping[int, float]) -> np.ndarray:
         """The errors in units of measured effects [n], by k: between two of these, their ratio to the errors changes
@@ -118,13 +118,13 @@ def _curve(group: Coupled, readings: Mapping[str, Reading], ridge: float, effect
 
     wanted = {max(int(share * group.size), 1) for share in TRIED} if group.size > 1 else set()
     eliminator = Eliminator(problems, group.size, ridge)
-    worth = None if effects is None else _worth(eliminator, edits, effects)
+    worth = np.ones(group.size) if effects is None else _worth(eliminator, edits, effects)
     found = eliminator.eliminate(group.size - 1, wanted, worth)
-    return Curve(found.order, found.errors, {k: edits(solution) for k, solution in found.weights.items()})
+    return Curve(found.order, found.errors, {k: edits(solution) for k, solution in found.weights.items()}, worth)
 
 
 def _worth(eliminator: Eliminator, edits: Callable[[Sequence[np.ndarray]], Edits], effects: Effects) -> np.ndarray:
-    """What the outputs lose for what removing each unit costs; the usual where that was not tried."""
+    """What the outputs lose for what removing each unit costs, relative to the usual; 1 where not tried."""
     costs = eliminator.costs()
     tried = [int(unit) for unit in np.argsort(costs)[: round(UNITS * len(costs))] if costs[unit] > 0]
     if not tried:
@@ -135,8 +135,8 @@ def _worth(eliminator: Eliminator, edits: Callable[[Sequence[np.ndarray]], Edits
     if not (np.isfinite(ratios).all() and usual > 0):
         return np.ones(len(costs))
     worth = np.full(len(costs), usual)
-    worth[tried] = usual ** (1 - TRUST) * ratios**TRUST
-    return worth
+    worth[tried] = ratios
+    return worth / usual
 
 
 def sensitivity(

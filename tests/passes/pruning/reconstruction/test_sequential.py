@@ -260,8 +260,58 @@ def test_curves_rise_and_say_what_the_measurement_says() -> None:
     assert survey(fan_out(), fan_out_groups(fan_out()), BATCHES).keys() == {"fan"}
 
 
+def test_units_chosen_anew_are_those_that_are_missed_least() -> None:
+    model = residual_net()
+    for node in model.graph.nodes:
+        if node.outputs[0].name in ("c1", "c2", "c3"):
+            values = node.inputs[1].values.copy()
+            values[:, 6:] *= 0.1
+            node.inputs[1].values = values
+    given = {f"block {number}": np.arange(6) for number in (1, 2, 3)}
+    fixed, anew = model.clone(), model.clone()
+    gone = reconstruct(fixed, inner_groups(fixed), given, BATCHES)
+    assert {name: units.tolist() for name, units in gone.items()} == {name: list(range(6)) for name in given}
+    gone = reconstruct(anew, inner_groups(anew), given, BATCHES, worth=dict.fromkeys(given, np.ones(12)))
+    assert {name: len(units) for name, units in gone.items()} == dict.fromkeys(given, 6)
+    assert error(model, anew) < 0.3 * error(model, fixed)
+    for node in anew.graph.nodes:
+        if node.outputs[0].name in ("c1", "c2", "c3"):
+            silent = ~node.inputs[1].values.any(axis=(0, 2, 3))
+            np.testing.assert_array_equal(np.flatnonzero(silent), gone[f"block {node.outputs[0].name[-1]}"])
+
+
+def test_readers_of_a_group_choose_together() -> None:
+    """Each reader alone would rather lose others: the first reads little of units 4 to 7, the second of 0 to 5."""
+    model = fan_out()
+    for node in model.graph.nodes:
+        little = {"b": slice(4, 8), "c": slice(0, 6)}.get(node.outputs[0].name)
+        if little is not None:
+            values = node.inputs[1].values.copy()
+            values[:, little] *= 0.01
+            node.inputs[1].values = values
+    gone = reconstruct(model, fan_out_groups(model)[:1], {"fan": [0, 1]}, BATCHES, worth={"fan": np.ones(8)})["fan"]
+    assert gone.tolist() == [4, 5]
+    for key, size in (("b", 1), ("c", 9)):
+        assert not sites_in(model.graph)[key].matrix.reshape(4, 8, size)[:, gone].any()
+
+
+def test_units_worth_much_stay() -> None:
+    model = residual_net()
+    worth = np.where(np.arange(12) < 6, 1e6, 1.0)
+    gone = reconstruct(model, inner_groups(model), {"block 1": range(6)}, BATCHES, worth={"block 1": worth})
+    assert gone["block 1"].tolist() == list(range(6, 12))
+
+
+def test_units_that_are_read_too_late_to_compare_stay_chosen() -> None:
+    model = fan_out()
+    groups = fan_out_groups(model)
+    worth = {group.name: np.ones(group.size) for group in groups}
+    gone = reconstruct(model, groups, {"no layer": [0, 2]}, BATCHES, worth=worth)
+    assert gone["no layer"].tolist() == [0, 2]
+
+
 def test_measured_errors_without_a_measurement() -> None:
-    curve = Curve(np.array([1, 0]), np.array([0.0, 0.5, 1.0]), {})
+    curve = Curve(np.array([1, 0]), np.array([0.0, 0.5, 1.0]), {}, np.ones(3))
     np.testing.assert_array_equal(curve.measured({}), curve.errors)
     np.testing.assert_array_equal(curve.measured({0: 3.0, 1: np.nan, 2: 0.0}), curve.errors)
     np.testing.assert_allclose(curve.measured({1: 1.0}), [0.0, 1.0, 2.0])
