@@ -180,11 +180,17 @@ class PruneChannels(Pass):
             context.reference,
             analysis,
             survey,
-            Ranker(model, analysis, self.criterion, batches, self.measure and self._allocates, context.seed),
+            self._ranker(model, context, analysis, batches),
             goal,
             lambda: first_feeds(context.data, model),
             context.progress,
         )
+
+    def _ranker(self, model: Model, context: Context, analysis: AxisAnalysis, batches: Sequence[Feeds]) -> Ranker:
+        metric = context.data.metric() if context.data is not None else None
+        distance = metric.distance if metric is not None else None
+        measure = self.measure and self._allocates
+        return Ranker(model, analysis, self.criterion, batches, measure, context.seed, distance)
 
     def _step_of(self, share: float) -> float:
         """What one step removes of what there is, if all steps together remove `share`."""

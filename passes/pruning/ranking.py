@@ -13,6 +13,7 @@ from pruna_ir.passes.pruning.candidates import Candidate
 from pruna_ir.passes.pruning.criteria.criteria import CRITERIA, errors_of, importance
 from pruna_ir.passes.pruning.criteria.views import Views
 from pruna_ir.passes.pruning.reconstruction.effects import Effects
+from pruna_ir.passes.pruning.reconstruction.outputs import Distance
 from pruna_ir.passes.pruning.reconstruction.reads import Coupled, coupled
 from pruna_ir.passes.pruning.reconstruction.survey import UNITS, sensitivity, survey
 
@@ -47,7 +48,10 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Ranker:
-    """Ranks groups of a model by a criterion; `batches` are none without data, `measure` asks for the scales."""
+    """Ranks groups of a model by a criterion; `batches` are none without data, `measure` asks for the scales.
+
+    `metric` says how far outputs are apart, if the data's metric can tell.
+    """
 
     model: Model
     analysis: AxisAnalysis
@@ -55,6 +59,7 @@ class Ranker:
     batches: Sequence[Feeds] = ()
     measure: bool = True
     seed: int = 0
+    metric: Distance | None = None
 
     def rank(self, candidates: Sequence[Candidate], progress: Progress) -> dict[str, Ranking]:
         """A ranking for each of the groups, by its name."""
@@ -69,7 +74,7 @@ class Ranker:
             for name, curve in curves.items():
                 rankings[name] = Ranking(curve.order, curve.errors, OBS, worth=curve.worth)
         if self.measure:
-            found = sensitivity(self.model, groups, curves, held_out, progress=progress)
+            found = sensitivity(self.model, groups, curves, held_out, metric=self.metric, progress=progress)
             if self.criterion == OBS:
                 for name, curve in curves.items():
                     rankings[name] = replace(rankings[name], errors=curve.measured(found[name]))
@@ -82,7 +87,7 @@ class Ranker:
         """What measures single units: as many batches as their runs allow, spread evenly, and at least one."""
         wanted = UNIT_RUNS / max(UNITS * sum(group.size for group in groups), 1)
         step = -(-int(_ends(batches)[-1]) // max(int(wanted), 1))
-        return Effects(self.model.to_proto(), batches[:: min(step, len(batches))])
+        return Effects(self.model.to_proto(), batches[:: min(step, len(batches))], self.metric)
 
     def _by_weights(self, candidates: Sequence[Candidate]) -> dict[str, Ranking]:
         """Rankings by the scores of the table."""

@@ -54,6 +54,10 @@ class MeanAveragePrecision(Metric):
             self._found.append(self._rows(found, annotated))
         self._scores = None
 
+    def distance(self, found: Outputs, wanted: Outputs) -> tuple[float, float] | None:
+        """How far scores are apart, and boxes where there are scores; None for outputs of other shapes."""
+        return self._decode.distance(first_output(found), first_output(wanted))
+
     def result(self) -> float:
         """The mean average precision so far."""
         return self._evaluate()[0]

@@ -41,6 +41,11 @@ class Metric(ABC):
         """Further figures that came with the score, by name."""
         return {}
 
+    def distance(self, found: Outputs, wanted: Outputs) -> tuple[float, float] | None:
+        """How far outputs are from others as the metric sees them, without labels: a squared error, and the square of
+        what there was to get right. None where nothing is known that plain squares do not say."""
+        return None
+
     def margins(self) -> np.ndarray | None:
         """By how much each sample so far is right (positive) or wrong, if the metric counts samples and can tell."""
         return None

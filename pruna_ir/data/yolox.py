@@ -14,6 +14,11 @@ CANDIDATES = 1000
 a broken model may have all of them, which must not cost minutes."""
 
 
+# Boxes that overlap less are not found, by COCO's rules; and sizes beyond this logarithm are no sizes.
+_LEAST_OVERLAP = 0.5
+_LARGEST_LOG = 20.0
+
+
 @dataclass(frozen=True)
 class Detections:
     """Boxes of one image, the best first: float64 [n, 4] as (x1, y1, x2, y2) in pixels of the model's input, their
@@ -49,6 +54,20 @@ class YoloxDecoder:
             scores = raw[..., 4:5] * raw[..., 5:]
         return [self._select(*image) for image in zip(boxes, scores, strict=True)]
 
+    def distance(self, found: np.ndarray, wanted: np.ndarray) -> tuple[float, float] | None:
+        """The squared error of all scores and boxes [N, anchors, 5 + classes], and the squares of the wanted scores.
+
+        A box counts as much as its two scores, times the square of the share of thresholds, from 0.5 to 1, that its
+        overlap with the wanted one misses. So an error in the background is none. None for other shapes.
+        """
+        if wanted.ndim != 3 or wanted.shape[2] < 6 or found.shape != wanted.shape:
+            return None
+        before, after = (raw[..., 4:5] * raw[..., 5:] for raw in (wanted, found))
+        with np.errstate(over="ignore", invalid="ignore"):  # a broken model gives a distance that is not finite
+            missed = np.minimum((1 - _overlap(found[..., :4], wanted[..., :4])) / (1 - _LEAST_OVERLAP), 1.0)
+            boxes = (before * after).sum(axis=-1) * np.square(missed)
+            return float(np.square(after - before).sum() + boxes.sum()), float(np.square(before).sum())
+
     def _grid(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         offsets, strides = [], []
         for stride in self.options.strides:
@@ -66,6 +85,17 @@ class YoloxDecoder:
         boxes, kept, classes = boxes[order], kept[order], classes[order]
         chosen = suppress(boxes, classes, self.options.iou, self.options.max_detections)
         return Detections(boxes[chosen], kept[chosen], classes[chosen])
+
+
+def _overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes of the same anchors, [..., 4]: undecoded, since strides and offsets cancel."""
+    corners = []
+    for one in (boxes.astype(np.float64), others.astype(np.float64)):
+        half = np.exp(np.clip(one[..., 2:], -_LARGEST_LOG, _LARGEST_LOG)) / 2
+        corners.append((one[..., :2] - half, one[..., :2] + half))
+    (low, high), (other_low, other_high) = corners
+    shared = np.clip(np.minimum(high, other_high) - np.maximum(low, other_low), 0, None).prod(-1)
+    return np.asarray(shared / ((high - low).prod(-1) + (other_high - other_low).prod(-1) - shared))
 
 
 def suppress(boxes: np.ndarray, classes: np.ndarray, iou: float, limit: int) -> np.ndarray:

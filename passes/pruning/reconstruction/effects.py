@@ -9,7 +9,7 @@ import onnx
 
 from pruna_ir.analysis.gram import Feeds
 from pruna_ir.passes.pruning.reconstruction.edits import by_node, redirected, slot_name
-from pruna_ir.passes.pruning.reconstruction.outputs import Outputs, captured
+from pruna_ir.passes.pruning.reconstruction.outputs import Distance, captured, outputs_of
 from pruna_ir.passes.pruning.reconstruction.schedule import reads
 from pruna_ir.passes.pruning.reconstruction.sites import Edits
 from pruna_ir.passes.pruning.reconstruction.submodels import submodel
@@ -18,11 +18,11 @@ from pruna_ir.runtime.session import Session
 
 
 class Effects:
-    """How far the outputs of a model move, relative to their variation, measured on some batches."""
+    """How far the outputs of a model move, as a metric sees it or relative to their variation, on some batches."""
 
-    def __init__(self, proto: onnx.ModelProto, batches: Sequence[Feeds]) -> None:
+    def __init__(self, proto: onnx.ModelProto, batches: Sequence[Feeds], metric: Distance | None = None) -> None:
         self.proto, self.batches = proto, batches
-        self.expected = Outputs(proto, batches)
+        self.expected = outputs_of(proto, batches, metric)
 
 
 class Effect:

@@ -15,7 +15,7 @@ RIDGE = 1e-2
 
 @dataclass(frozen=True)
 class Normal:
-    """Averages over the `count` rows x that a layer reads and the outputs t that it should write.
+    """Averages over the rows x that a layer reads and the outputs t that it should write.
 
     `gram` E[x x^T] [groups, width, width], `cross` E[t x^T] [groups, outputs, width], `power` E[t^2] [groups, outputs],
     all of x - `center` [groups, width] and t - `offset` [groups, outputs]. Centred at the means, the best bias has been
@@ -28,7 +28,6 @@ class Normal:
     power: np.ndarray
     center: np.ndarray
     offset: np.ndarray
-    count: int
     noise: np.ndarray
 
     def ridge(self, share: float) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -11,6 +11,9 @@ from pruna_ir.analysis.gram import Feeds
 from pruna_ir.passes.pruning.reconstruction.walk import threads
 from pruna_ir.runtime.capture import float_tensors, with_outputs
 from pruna_ir.runtime.session import Session
+
+# How far outputs are from wanted ones as a metric sees it, and what that is relative to; None if it cannot tell.
+Distance = Callable[[Feeds, Feeds], tuple[float, float] | None]
 
 # Nodes that only move values about, and so put values of several meanings into one tensor.
 _MOVES = frozenset({"Concat", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
@@ -61,6 +64,32 @@ class Outputs:
         rows = [_by_channel(one[name]) for one in self.values]
         mean = sum(part.sum(axis=0) for part in rows) / sum(map(len, rows))
         return float(sum(np.square(part - mean).sum() for part in rows))
+
+
+class SeenOutputs:
+    """The outputs of a model for some batches, and how far others are from them as a metric sees it."""
+
+    def __init__(self, proto: onnx.ModelProto, batches: Sequence[Feeds], metric: Distance) -> None:
+        self.names = [output.name for output in proto.graph.output]
+        self.values = list(captured(proto, batches, self.names))
+        self._metric = metric
+        self._whole = sum(self._parts(wanted, wanted)[1] for wanted in self.values) or 1.0
+
+    def distance(self, runs: Iterable[Feeds]) -> float:
+        """The distances of all batches, relative to what there was to get right; outputs may be missing, as above."""
+        pairs = zip(runs, self.values, strict=True)
+        return sum(self._parts({**wanted, **values}, wanted)[0] for values, wanted in pairs) / self._whole
+
+    def _parts(self, values: Feeds, wanted: Feeds) -> tuple[float, float]:
+        return self._metric(values, wanted) or (0.0, 0.0)
+
+
+def outputs_of(proto: onnx.ModelProto, batches: Sequence[Feeds], metric: Distance | None) -> Outputs | SeenOutputs:
+    """The outputs as the metric sees them, if there is one that can tell how far such outputs are apart."""
+    if metric is None:
+        return Outputs(proto, batches)
+    first = next(captured(proto, batches, [output.name for output in proto.graph.output]), {})
+    return Outputs(proto, batches) if metric(first, first) is None else SeenOutputs(proto, batches, metric)
 
 
 def captured(proto: onnx.ModelProto, batches: Iterable[Feeds], names: Sequence[str]) -> Iterator[Feeds]:

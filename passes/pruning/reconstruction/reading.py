@@ -79,7 +79,7 @@ class Reading:
         away = self._total[chosen].sum(axis=0) / count
         cross = cross - offset[..., None] * away[:, None]
         gram, center = self._moments(chosen)
-        return Normal(gram, cross, power - 2 * offset * total + offset**2, center, offset, count, self.noise)
+        return Normal(gram, cross, power - 2 * offset * total + offset**2, center, offset, self.noise)
 
     def unchanged(self, site: Site) -> Normal:
         """The quadratic of a layer that reads these rows, if it should write what its first weights make of them."""
@@ -87,7 +87,7 @@ class Reading:
         cross = site.matrix @ gram
         offset = site.bias + (site.matrix @ center[..., None])[..., 0]
         power = (cross * site.matrix).sum(axis=-1)
-        return Normal(gram, cross, power, center, offset, int(self._counts.sum()), self.noise)
+        return Normal(gram, cross, power, center, offset, self.noise)
 
     def error(self, aim: Aim, part: int, weights: np.ndarray, bias: np.ndarray) -> float:
         """The squared error of weights [groups, outputs, width] and a bias [groups, outputs], over a part's rows."""

@@ -17,10 +17,12 @@ from pruna_ir.passes.pruning.reconstruction.reading import Aim, Reading
 from pruna_ir.passes.pruning.reconstruction.reads import Coupled, Read
 from pruna_ir.passes.pruning.reconstruction.schedule import reads, schedule
 from pruna_ir.passes.pruning.reconstruction.sites import PARTS, Site, Slot, sites_in
+from pruna_ir.passes.pruning.reconstruction.smooth import Smooth
 from pruna_ir.passes.pruning.reconstruction.survey import Progress
 from pruna_ir.passes.pruning.reconstruction.targets import Target, target_of
 from pruna_ir.passes.pruning.reconstruction.tuned import best_ridge, without_noise
 from pruna_ir.passes.pruning.reconstruction.walk import Walk
+from pruna_ir.passes.pruning.reconstruction.weighted import Rounds
 
 if TYPE_CHECKING:
     from pruna_ir.model import Model
@@ -181,15 +183,18 @@ class _Pass:
         share = TAKEN * best_ridge(reading, aim, site.matrix, kept, self._ridge)
         normal = without_noise(reading.normal(aim))
         weights = solve(normal, site.matrix, kept, share)
-        if target.rectifier is not None:
+        if isinstance(target.activation, Smooth):
+            found = Rounds(site, chunks, target.activation)
+            return found.run(weights, normal.bias(weights), kept, share, self._rounds)
+        if target.activation is not None:
             for _ in range(self._rounds):
-                wanted = _Round(target.rectifier, weights, normal.bias(weights)).wanted
+                wanted = _Rectified(target.activation, weights, normal.bias(weights)).wanted
                 normal = without_noise(reading.normal(reading.aim(chunks, wanted)))
                 weights = solve(normal, site.matrix, kept, share)
         return weights, normal.bias(weights)
 
 
-class _Round:
+class _Rectified:
     """What a layer should write, given what it writes now and the rectifier behind it."""
 
     def __init__(self, rectifier: Rectifier, weights: np.ndarray, bias: np.ndarray) -> None:

@@ -13,6 +13,7 @@ from pruna_ir.passes.pruning.reconstruction.effects import Effect, Effects
 from pruna_ir.passes.pruning.reconstruction.elimination import Eliminator, problem_of
 from pruna_ir.passes.pruning.reconstruction.least_squares import RIDGE
 from pruna_ir.passes.pruning.reconstruction.observations import most_rows
+from pruna_ir.passes.pruning.reconstruction.outputs import Distance
 from pruna_ir.passes.pruning.reconstruction.reading import Reading
 from pruna_ir.passes.pruning.reconstruction.reads import Coupled
 from pruna_ir.passes.pruning.reconstruction.sites import Edits, Site, Slot
@@ -145,13 +146,14 @@ def sensitivity(
     curves: Mapping[str, Curve],
     batches: Sequence[Feeds],
     *,
+    metric: Distance | None = None,
     progress: Progress | None = None,
 ) -> dict[str, dict[int, float]]:
-    """How far the outputs of the model move, relative to their variance, with k units of each group removed, by k.
+    """How far the outputs of the model move with k units of each group removed, by k: see `Effects`.
 
     Each group is cut alone. `batches` should not be those of the survey: least squares hide there what they do.
     """
-    effects = Effects(model.to_proto(), batches)
+    effects = Effects(model.to_proto(), batches, metric)
     found: dict[str, dict[int, float]] = {}
     for group in groups:
         if group.name in curves:

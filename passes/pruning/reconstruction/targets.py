@@ -8,18 +8,19 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from pruna_ir.passes.pruning.reconstruction.activations import Rectifier, rectifier_of
+from pruna_ir.passes.pruning.reconstruction.smooth import Smooth, smooth_of
 
 
 @dataclass(frozen=True)
 class Target:
-    """`tensor` is the sum of what a layer writes and of `others`; only `rectifier` reads it, if there is one.
+    """`tensor` is the sum of what a layer writes and of `others`; only `activation` reads it, if there is one.
 
     Asking for the original model's sum lets the layer make up for what the others have lost.
     """
 
     tensor: str
     others: tuple[str, ...]
-    rectifier: Rectifier | None
+    activation: Rectifier | Smooth | None
 
 
 def target_of(written: gs.Tensor, outputs: frozenset[str], known: Callable[[str], bool]) -> Target:
@@ -32,7 +33,7 @@ def target_of(written: gs.Tensor, outputs: frozenset[str], known: Callable[[str]
     while (step := _addition(tensor, outputs)) is not None and known(step[1].name):
         tensor = step[0]
         others.append(str(step[1].name))
-    return Target(str(tensor.name), tuple(others), _rectifier(tensor, outputs))
+    return Target(str(tensor.name), tuple(others), _activation(tensor, outputs))
 
 
 def _addition(tensor: gs.Tensor, outputs: frozenset[str]) -> tuple[gs.Tensor, gs.Tensor] | None:
@@ -46,8 +47,9 @@ def _addition(tensor: gs.Tensor, outputs: frozenset[str]) -> tuple[gs.Tensor, gs
     return total, other
 
 
-def _rectifier(tensor: gs.Tensor, outputs: frozenset[str]) -> Rectifier | None:
+def _activation(tensor: gs.Tensor, outputs: frozenset[str]) -> Rectifier | Smooth | None:
     if tensor.name in outputs or not tensor.outputs:
         return None
     found = {rectifier_of(reader) for reader in tensor.outputs}
-    return found.pop() if len(found) == 1 else None
+    rectifier = found.pop() if len(found) == 1 else None
+    return smooth_of(tensor.outputs, outputs) if rectifier is None else rectifier

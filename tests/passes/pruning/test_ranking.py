@@ -13,7 +13,7 @@ from pruna_ir.data import Dataset, Preprocessing
 from pruna_ir.model.spec import TensorSpec
 from pruna_ir.passes.pruning import ranking
 from pruna_ir.passes.pruning.candidates import Limits, survey_groups
-from pruna_ir.passes.pruning.ranking import FALLBACK, Ranker, Ranking, _parted, _scaled
+from pruna_ir.passes.pruning.ranking import FALLBACK, Feeds, Ranker, Ranking, _parted, _scaled
 from pruna_ir.passes.pruning.reconstruction.reads import coupled
 from pruna_ir.passes.pruning.samples import BATCH, SMALL_BATCH, training_feeds
 from pruna_ir.pipeline.context import silent
@@ -121,3 +121,18 @@ def test_single_units_are_tried_on_as_many_samples_as_there_is_time_for(
     feeds = [{"x": images(4)}] * 4
     effects = Ranker(model, analysis, "obs", feeds)._unit_effects(coupled(model, analysis), feeds)
     assert len(effects.batches) == count
+
+
+def test_the_metric_says_which_units_matter() -> None:
+    """With eyes for the first class only, other effects are found than with squares of all."""
+
+    def seen(found: Feeds, wanted: Feeds) -> tuple[float, float]:
+        gap = found["y"][:, 0] - wanted["y"][:, 0]
+        return float(np.square(gap).sum()), 1e6
+
+    feeds = [{"x": images(8)}] * 3
+    plain, asked = ranked("obs", feeds), ranked("obs", feeds, metric=seen)
+    for name, one in asked.items():
+        assert (np.diff(one.errors) >= 0).all() and one.errors[-1] > 0
+        assert one.scale * one.errors[-1] < 0.1 * plain[name].scale * plain[name].errors[-1]
+    assert any((one.order != plain[name].order).any() for name, one in asked.items())

@@ -134,3 +134,47 @@ def test_broken_outputs_are_survived_quickly() -> None:
     assert len(decode(raw, 416, 416)[0].scores) == 0
     raw[:] = np.nan
     assert len(decode(raw, 416, 416)[0].scores) == 0
+
+
+def detector_output(seed: int = 0) -> np.ndarray:
+    """[2, 80, 8]: small boxes, and scores of which few are high."""
+    random = np.random.default_rng(seed)
+    raw = random.random((2, 80, 8)).astype(np.float32)
+    raw[..., 4:] = 1e-4
+    raw[:, ::10, 4:6] = 0.9
+    return raw
+
+
+def test_distance_without_labels(detection: BoundDataset) -> None:
+    metric = detection.metric()
+    assert metric is not None
+    wanted = detector_output()
+
+    def distance(change: Any) -> float:
+        found = wanted.copy()
+        change(found)
+        result = metric.distance({"out": found}, {"out": wanted})
+        assert result is not None and result[1] == pytest.approx(16 * 0.81**2, rel=1e-3)
+        return result[0] / result[1]
+
+    assert distance(lambda raw: None) == pytest.approx(0, abs=1e-12)
+    # All boxes lost count as much as all scores, and so do boxes of half the size.
+    assert distance(lambda raw: np.copyto(raw[..., 4:], 0.0)) == pytest.approx(1.0)
+    assert distance(lambda raw: np.copyto(raw[..., :2], -9.0)) == pytest.approx(1.0)
+    assert distance(lambda raw: np.subtract(raw[..., 2], np.log(2), out=raw[..., 2])) == pytest.approx(1.0)
+    # A tenth less width overlaps with 0.9: a fifth of the thresholds above 0.5 is missed.
+    assert distance(lambda raw: np.add(raw[..., 2], np.log(0.9), out=raw[..., 2])) == pytest.approx(0.04, rel=1e-3)
+    # Where there are no objects, boxes may be anything.
+    assert distance(lambda raw: np.copyto(raw[:, 1:10, :4], 5.0)) < 1e-6
+
+
+def test_distance_of_other_outputs(detection: BoundDataset) -> None:
+    metric = detection.metric()
+    assert metric is not None
+    scores = {"out": np.zeros((2, 10), np.float32)}
+    assert metric.distance(scores, scores) is None
+    assert metric.distance({"out": detector_output()[:1]}, {"out": detector_output()}) is None
+    broken = detector_output()
+    broken[0, 0] = np.inf
+    found = metric.distance({"out": broken}, {"out": detector_output()})
+    assert found is not None and not np.isfinite(found[0])

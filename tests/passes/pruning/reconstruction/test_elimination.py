@@ -21,7 +21,7 @@ def problem(seed: int, columns: list[int], groups: int = 1, outputs: int = 3, sc
     cross = weights @ gram + 0.1 * random.standard_normal(weights.shape)
     power = np.full((groups, outputs), 1e3)
     zeros = np.zeros((groups, width))
-    normal = Normal(gram, cross, power, zeros, np.zeros((groups, outputs)), 60, np.zeros(groups))
+    normal = Normal(gram, cross, power, zeros, np.zeros((groups, outputs)), np.zeros(groups))
     return Problem(normal, weights, np.array(columns), scale)
 
 
@@ -89,7 +89,7 @@ def test_redundant_units_go_first() -> None:
     rows[..., 0], rows[..., 3] = 0.0, rows[..., 1]
     gram = rows.transpose(0, 2, 1) @ rows / 200
     weights = np.ones((1, 1, 5))
-    normal = Normal(gram, weights @ gram, np.ones((1, 1)), np.zeros((1, 5)), np.zeros((1, 1)), 200, np.zeros(1))
+    normal = Normal(gram, weights @ gram, np.ones((1, 1)), np.zeros((1, 5)), np.zeros((1, 1)), np.zeros(1))
     found = eliminate([Problem(normal, weights, np.arange(5))], 4, 1e-6)
     assert found.order[0] == 0 and found.order[1] in (1, 3)
     assert found.errors[2] < 1e-4 < found.errors[3]

@@ -24,7 +24,7 @@ def centred(rows: np.ndarray, targets: np.ndarray) -> Normal:
     center, offset = rows.mean(axis=1), targets.mean(axis=1)
     x, t = rows - center[:, None], targets - offset[:, None]
     gram, cross = x.transpose(0, 2, 1) @ x / ROWS, t.transpose(0, 2, 1) @ x / ROWS
-    return Normal(gram, cross, np.square(t).mean(axis=1), center, offset, ROWS, np.zeros(GROUPS))
+    return Normal(gram, cross, np.square(t).mean(axis=1), center, offset, np.zeros(GROUPS))
 
 
 def test_equals_stacked_least_squares() -> None:

@@ -8,6 +8,7 @@ import pytest
 from onnx_text import model_from
 from small_graphs import build, conv, small_net, weights
 
+from pruna_ir.analysis.gram import Feeds
 from pruna_ir.passes.pruning.reconstruction.effects import Effect, Effects
 from pruna_ir.passes.pruning.reconstruction.outputs import Outputs, components
 from pruna_ir.passes.pruning.reconstruction.sites import Slot
@@ -67,3 +68,24 @@ def test_constant_and_integer_outputs() -> None:
     assert Outputs(proto, BATCHES).distance([{"y": np.zeros((4, 3, 8, 8), np.float32)}] * 3) == 0
     integers = model_from("g (float[n,3,8,8] x) => (int64[n,1,8,8] i) { i = ArgMax<axis=1>(x) }").to_proto()
     assert Outputs(integers, BATCHES).distance([{}] * 3) == 0
+
+
+def test_a_metric_that_can_tell_is_asked() -> None:
+    """One that looks at the scores only, which are the last of five channels."""
+
+    def seen(found: Feeds, wanted: Feeds) -> tuple[float, float]:
+        gap = found["y"][..., 4] - wanted["y"][..., 4]
+        return float(np.square(gap).sum()), float(np.square(wanted["y"][..., 4]).sum())
+
+    effects = Effects(detector(), BATCHES, seen)
+    zeros = {name: {Slot(name, 1): np.zeros(shape, np.float32)} for name, shape in HEADS.items()}
+    boxes, scores = (Effect(effects, edits).of(edits) for edits in zeros.values())
+    runs = [Session(detector()).run(feeds)["y"][..., 4] for feeds in BATCHES]
+    wanted = sum(float(np.square(0.5 - run).sum()) for run in runs) / sum(float(np.square(run).sum()) for run in runs)
+    assert boxes == 0 and scores == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_metric_that_cannot_tell_changes_nothing() -> None:
+    edits = {Slot("c", 1): np.zeros((1, 3, 1, 1), np.float32)}
+    plain, asked = (Effect(Effects(detector(), BATCHES, seen), edits).of(edits) for seen in (None, lambda *_: None))
+    assert plain == asked > 0

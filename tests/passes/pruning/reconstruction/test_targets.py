@@ -9,6 +9,7 @@ from small_graphs import build, conv, small_net, weights
 
 from pruna_ir.model import Model
 from pruna_ir.passes.pruning.reconstruction.activations import Rectifier
+from pruna_ir.passes.pruning.reconstruction.smooth import Smooth
 from pruna_ir.passes.pruning.reconstruction.targets import Target, target_of
 
 NODE = onnx.helper.make_node
@@ -60,6 +61,11 @@ CASES = {
     "two rectifiers": (
         behind(NODE("Relu", ["c"], ["y"]), NODE("Relu", ["c"], ["r"]), outputs=("y", "r")),
         Target("c", (), RELU),
+    ),
+    "an activation": (behind(NODE("Sigmoid", ["c"], ["y"])), Target("c", (), Smooth("Sigmoid"))),
+    "an activation of two nodes": (
+        behind(NODE("Add", ["z", "c"], ["a"]), NODE("Sigmoid", ["a"], ["g"]), NODE("Mul", ["a", "g"], ["y"])),
+        Target("a", ("z",), Smooth("Swish")),
     ),
     "a rectifier and another": (
         behind(NODE("Relu", ["c"], ["y"]), NODE("Sigmoid", ["c"], ["r"]), outputs=("y", "r")),

@@ -1,0 +1,70 @@
+"""Activations without corners: what weighs errors in front of them, and which nodes they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from small_graphs import build
+
+from pruna_ir.passes.pruning.reconstruction.smooth import FUNCTIONS, Smooth, smooth_of
+from pruna_ir.runtime.session import Session
+
+NODE = onnx.helper.make_node
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_weighted_errors_are_those_behind_the_activation(name: str) -> None:
+    random = np.random.default_rng(0)
+    now, target = (4 * random.standard_normal(2000).astype(np.float32) for _ in range(2))
+    found = Smooth(name).weights(now, target)
+    assert found.dtype == np.float32 and (found >= 0).all()
+    behind = np.abs(FUNCTIONS[name](now) - FUNCTIONS[name](target))
+    np.testing.assert_allclose(found * np.abs(now - target), behind, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_where_nothing_is_wrong_the_tangent_counts(name: str) -> None:
+    points = np.linspace(-8, 8, 101, dtype=np.float32)
+    exact = points.astype(np.float64)
+    slopes = (FUNCTIONS[name](exact + 1e-5) - FUNCTIONS[name](exact - 1e-5)) / 2e-5
+    corners = np.isin(np.abs(points), 3.0) if name == "HardSwish" else np.zeros(101, bool)
+    np.testing.assert_allclose(Smooth(name).weights(points, points)[~corners], np.abs(slopes)[~corners], atol=5e-3)
+
+
+def test_huge_values_are_no_trouble() -> None:
+    points = np.array([-1e4, 1e4], np.float32)
+    for name in FUNCTIONS:
+        assert np.isfinite(Smooth(name).weights(points, points[::-1])).all()
+
+
+@pytest.mark.parametrize("name", ["HardSwish", "Sigmoid", "Tanh"])
+def test_functions_are_those_of_the_operators(name: str) -> None:
+    values = np.linspace(-6, 6, 50, dtype=np.float32)
+    model = build([NODE(name, ["x"], ["y"])], {"x": [50]}, ["y"], {})
+    np.testing.assert_allclose(Session(model).run({"x": values})["y"], FUNCTIONS[name](values), atol=1e-6)
+
+
+GATED = [NODE("Sigmoid", ["r"], ["g"]), NODE("Mul", ["g", "r"], ["y"])]
+CASES = {
+    "sigmoid": ([NODE("Sigmoid", ["r"], ["y"])], ("y",), Smooth("Sigmoid")),
+    "gated by itself": (GATED, ("y",), Smooth("Swish")),
+    "gate that others read": ([*GATED, NODE("Neg", ["g"], ["z"])], ("y", "z"), None),
+    "gate that is an output": (GATED, ("y", "g"), None),
+    "gate of another": ([NODE("Sigmoid", ["r"], ["g"]), NODE("Mul", ["r", "x"], ["y"])], ("y", "g"), None),
+    "no activation": ([NODE("Mul", ["r", "x"], ["y"])], ("y",), None),
+    "read twice": ([NODE("Sigmoid", ["r"], ["y"]), NODE("Sigmoid", ["r"], ["z"])], ("y", "z"), None),
+    "corner": ([NODE("Relu", ["r"], ["y"])], ("y",), None),
+}
+
+
+@pytest.mark.parametrize(("nodes", "outputs", "wanted"), CASES.values(), ids=CASES)
+def test_which_nodes_are_activations(
+    nodes: list[onnx.NodeProto], outputs: tuple[str, ...], wanted: Smooth | None
+) -> None:
+    graph = build([NODE("Neg", ["x"], ["r"]), *nodes], {"x": [4]}, outputs, {}).graph
+    assert smooth_of(graph.tensors()["r"].outputs, frozenset(outputs)) == wanted
+
+
+def test_which_saturate() -> None:
+    assert [name for name in FUNCTIONS if Smooth(name).saturates] == ["Sigmoid", "Tanh"]
