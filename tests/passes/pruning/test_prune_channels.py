@@ -345,7 +345,7 @@ def two_branches() -> Model:
         c = Conv(a, va)    d = Conv(b, vb)    e = Concat<axis=1>(c, d)
         p = GlobalAveragePool(e)    y = Flatten(p)
     }"""
-    names = {name: weight(*shape, seed=seed) for seed, (name, shape) in enumerate(BRANCHES.items())}
+    names: dict[str, Any] = {n: weight(*shape, seed=seed) for seed, (n, shape) in enumerate(BRANCHES.items())}
     return model_from(text, **names)
 
 
