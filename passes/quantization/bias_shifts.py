@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from pruna_ir.passes.quantization.node_names import NodeNames
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.runtime.capture import capture
 from pruna_ir.runtime.stages import Stages
+from pruna_ir.runtime.threads import few_threads
 
 if TYPE_CHECKING:
     from pruna_ir.analysis.quantized import Quantization
@@ -42,7 +42,7 @@ def find_shifts(
     """What to add to the bias of each kernel, by what it writes, each found after those before it were added."""
     kernels = _kernels(model, quantization, context)
     wanted = _wanted(quantization.reference, batches, kernels)
-    stages = Stages(model.to_proto(), batches, threads=_threads())
+    stages = Stages(model.to_proto(), batches, threads=few_threads())
     shifts: dict[str, np.ndarray] = {}
     for done, kernel in enumerate(kernels):
         context.progress("correcting biases", done, len(kernels))
@@ -109,7 +109,7 @@ def _wanted(reference: Model, batches: Iterable[Feeds], kernels: Sequence[_Kerne
             means[name].add(value)
 
     if means:
-        capture(reference, batches, list(means), receive, threads=_threads())
+        capture(reference, batches, list(means), receive, threads=few_threads())
     return means
 
 
@@ -129,7 +129,3 @@ def corrected(model: Model, quantization: Quantization, context: Context) -> Mod
     copy = model.clone()
     apply_shifts(copy, find_shifts(model, quantization, batches, context), quantization, context)
     return copy
-
-
-def _threads() -> int:
-    return min(2, os.cpu_count() or 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
@@ -31,6 +30,7 @@ from pruna_ir.pipeline.options import option
 from pruna_ir.pipeline.pass_base import Effect, Need, Pass, PassResult
 from pruna_ir.pipeline.selection import check_patterns, select
 from pruna_ir.remarks import Reason, Remark, RemarkKind
+from pruna_ir.runtime.threads import few_threads
 
 if TYPE_CHECKING:
     from pruna_ir.data import Split
@@ -186,7 +186,7 @@ class Quantize(Pass):
             model,
             (batch.feeds for batch in calibration.batches(1)),
             missing,
-            threads=min(2, os.cpu_count() or 1),
+            threads=few_threads(),
             progress=lambda done: context.progress("calibrating", done, calibration.size or 0),
         )
         return fresh.beside(known)

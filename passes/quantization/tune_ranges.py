@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -20,6 +19,7 @@ from pruna_ir.pipeline.options import option
 from pruna_ir.pipeline.pass_base import Effect, Need, Pass, PassResult
 from pruna_ir.remarks import RemarkKind
 from pruna_ir.runtime.session import Session
+from pruna_ir.runtime.threads import few_threads
 
 if TYPE_CHECKING:
     from pruna_ir.calibration.scheme import QuantParams
@@ -74,7 +74,8 @@ class TuneRanges(Pass):
             reason = "one half of the samples checks the other: there must be two at least"
             result.remarks.append(self.remark(RemarkKind.MISSED, "", reason))
             return result
-        search = _Search(Simulation(model, knobs, Session(context.reference, threads=_threads()), _threads()), halves)
+        threads = few_threads()
+        search = _Search(Simulation(model, knobs, Session(context.reference, threads=threads), threads), halves)
         order = worst_first(knobs, records, _functions(context))
         chosen = self._search(search, order, context)
         if chosen:
@@ -213,7 +214,3 @@ def _functions(context: Context) -> dict[str, Function]:
     outputs = {id(tensor) for tensor in graph.outputs}
     found = {name: function_behind(tensor, outputs) for name, tensor in graph.tensors().items()}
     return {name: function for name, function in found.items() if function is not None}
-
-
-def _threads() -> int:
-    return min(2, os.cpu_count() or 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from pruna_ir.data.margins import FEWEST, expected_loss
 from pruna_ir.data.metrics import Metric, Run, evaluate, trim
 from pruna_ir.diagnostics import PrunaError
 from pruna_ir.runtime.session import Session
+from pruna_ir.runtime.threads import cores
 
 if TYPE_CHECKING:
     from pruna_ir.data import BoundDataset, Split
@@ -246,4 +246,4 @@ class _Distance:
 
 
 def _threads() -> int:
-    return max(1, (os.cpu_count() or 2) // 2 if (os.cpu_count() or 2) > 4 else (os.cpu_count() or 2))
+    return cores() // 2 if cores() > 4 else cores()

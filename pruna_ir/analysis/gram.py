@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import numpy as np
 from pruna_ir.analysis.layers import Layer, Rows
 from pruna_ir.runtime.capture import open_sessions, partition
 from pruna_ir.runtime.session import Session
+from pruna_ir.runtime.threads import cores
 
 if TYPE_CHECKING:
     from pruna_ir.model import Model
@@ -99,7 +99,7 @@ class _Sum:
 
 def _open(model: Model, feeds: Feeds, sources: Iterable[_Source]) -> list[Session]:
     inner = dict.fromkeys(tensor for tensor, _ in sources if tensor not in feeds)
-    return open_sessions(model, feeds, list(inner), threads=os.cpu_count() or 1) if inner else []
+    return open_sessions(model, feeds, list(inner), threads=cores()) if inner else []
 
 
 def _add(sums: Mapping[_Source, _Sum], sessions: Sequence[Session], feeds: Feeds, number: int) -> None:

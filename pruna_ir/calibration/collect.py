@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from pruna_ir.calibration.statistics import Statistics
 from pruna_ir.diagnostics import error
 from pruna_ir.runtime.capture import DEFAULT_LIMIT, FLOATS, float_tensors, open_sessions
 from pruna_ir.runtime.session import Session
+from pruna_ir.runtime.threads import cores
 
 if TYPE_CHECKING:
     from pruna_ir.model import Model
@@ -64,7 +64,7 @@ def collect(
     derived = {name: how for name, how in derivations(proto.graph, names).items() if name not in axes}
     captured = {name: axes.get(name) for name in names if name not in derived and name not in constant}
     stream = _Stream(batches, progress)
-    records = constant | _run(proto, stream, captured, threads or min(os.cpu_count() or 1, _MOST_THREADS))
+    records = constant | _run(proto, stream, captured, threads or min(cores(), _MOST_THREADS))
     for name, how in derived.items():
         records[name] = how.apply(records[how.source])
     return Statistics({name: replace(records[name], fingerprint=known[name]) for name in names}, stream.samples)

@@ -13,8 +13,8 @@ from pruna_ir.passes.pruning.reconstruction.outputs import Distance, captured, o
 from pruna_ir.passes.pruning.reconstruction.schedule import reads
 from pruna_ir.passes.pruning.reconstruction.sites import Edits
 from pruna_ir.passes.pruning.reconstruction.submodels import submodel
-from pruna_ir.passes.pruning.reconstruction.walk import threads
 from pruna_ir.runtime.session import Session
+from pruna_ir.runtime.threads import few_threads
 
 
 class Effects:
@@ -42,7 +42,7 @@ class Effect:
         self._session: Session | None = None
         if outputs and self._feeds:
             model = submodel(effects.proto, nodes, {**self._feeds[0], **_named(like)}, outputs)
-            self._session = Session(model, threads=threads())
+            self._session = Session(model, threads=few_threads())
 
     def of(self, edits: Edits) -> float:
         """The distance of the outputs with these values from those without."""

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 
 from pruna_ir.analysis.gram import Feeds
-from pruna_ir.passes.pruning.reconstruction.walk import threads
 from pruna_ir.runtime.capture import float_tensors, with_outputs
 from pruna_ir.runtime.session import Session
+from pruna_ir.runtime.threads import few_threads
 
 # How far outputs are from wanted ones as a metric sees it, and what that is relative to; None if it cannot tell.
 Distance = Callable[[Feeds, Feeds], tuple[float, float] | None]
@@ -94,7 +94,7 @@ def outputs_of(proto: onnx.ModelProto, batches: Sequence[Feeds], metric: Distanc
 
 def captured(proto: onnx.ModelProto, batches: Iterable[Feeds], names: Sequence[str]) -> Iterator[Feeds]:
     """Tensors of a model for each batch; the session is there as long as they are gone through."""
-    session = Session(with_outputs(proto, names), threads=threads()) if names else None
+    session = Session(with_outputs(proto, names), threads=few_threads()) if names else None
     for feeds in batches:
         yield session.run(feeds) if session is not None else {}
 

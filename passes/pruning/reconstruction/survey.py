@@ -17,8 +17,8 @@ from pruna_ir.passes.pruning.reconstruction.outputs import Distance
 from pruna_ir.passes.pruning.reconstruction.reading import Reading
 from pruna_ir.passes.pruning.reconstruction.reads import Coupled
 from pruna_ir.passes.pruning.reconstruction.sites import Edits, Site, Slot
-from pruna_ir.passes.pruning.reconstruction.walk import threads
 from pruna_ir.runtime.capture import capture
+from pruna_ir.runtime.threads import few_threads
 
 if TYPE_CHECKING:
     from pruna_ir.model import Model
@@ -99,7 +99,7 @@ def _readings(model: Model, sites: Sequence[Site], batches: Sequence[Feeds]) -> 
         receive(number, {name: feeds[name] for name in tensors if name in feeds})
     inner = [tensor for tensor in tensors if tensor not in batches[0]]
     if inner:
-        capture(model, batches, inner, receive, threads=threads())
+        capture(model, batches, inner, receive, threads=few_threads())
     return {site.key: sources[site.layer.tensor, site.layer.rows, site.bias_slot is None] for site in sites}
 
 

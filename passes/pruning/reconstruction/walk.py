@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 
@@ -15,6 +14,7 @@ from pruna_ir.passes.pruning.reconstruction.schedule import Schedule
 from pruna_ir.passes.pruning.reconstruction.sites import Edits, Slot
 from pruna_ir.passes.pruning.reconstruction.submodels import submodel
 from pruna_ir.runtime.session import Session
+from pruna_ir.runtime.threads import few_threads
 
 # Values between two stages beyond this many bytes are kept in a file.
 MEMORY_LIMIT = 1 << 30
@@ -61,7 +61,7 @@ class Walk:
         nodes = self._plan.stages[stage]
         written = [name for node in nodes for name in node.output if name]
         kept = [name for name in written if self._plan.last_read.get(name, -1) > stage or name in keep]
-        session = Session(self._model(nodes, kept), threads=threads()) if kept else None
+        session = Session(self._model(nodes, kept), threads=few_threads()) if kept else None
         for live in self._live:
             if session is not None:
                 values = session.run({spec.name: np.asarray(live[spec.name]) for spec in session.inputs})
@@ -104,8 +104,3 @@ class _Live(dict[str, np.ndarray]):
         for name in list(names):
             del self[name]
             self._held.pop(name, None)
-
-
-def threads() -> int:
-    """Threads for ONNX Runtime."""
-    return min(2, os.cpu_count() or 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -19,6 +18,7 @@ from pruna_ir.pipeline.pass_base import Effect, Need, Pass, PassResult
 from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import op_key
 from pruna_ir.remarks import RemarkKind
+from pruna_ir.runtime.threads import few_threads
 
 if TYPE_CHECKING:
     from pruna_ir.model import Model
@@ -80,7 +80,7 @@ class AbsorbBias(Pass):
             (batch.feeds for batch in calibration.batches(1)),
             names,
             per_channel=dict.fromkeys(names, 1),
-            threads=min(2, os.cpu_count() or 1),
+            threads=few_threads(),
             progress=lambda done: context.progress("measuring channels", done, calibration.size or 0),
         )
         found = {}

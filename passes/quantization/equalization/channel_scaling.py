@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from pruna_ir.pipeline.rewriter import Rewriter
 from pruna_ir.pipeline.rules import op_key
 from pruna_ir.pipeline.selection import check_patterns, select
 from pruna_ir.remarks import Reason, RemarkKind
+from pruna_ir.runtime.threads import few_threads
 
 if TYPE_CHECKING:
     from pruna_ir.model import Model
@@ -146,7 +146,7 @@ class ChannelScaling(Pass):
             (batch.feeds for batch in calibration.batches(1)),
             list(axes),
             per_channel=axes,
-            threads=min(2, os.cpu_count() or 1),
+            threads=few_threads(),
             progress=lambda done: context.progress("measuring channels", done, calibration.size or 0),
         )
 

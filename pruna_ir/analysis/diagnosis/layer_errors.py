@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from pruna_ir.pipeline.context import Progress, silent
 from pruna_ir.runtime.capture import with_outputs
 from pruna_ir.runtime.optimized import optimized
 from pruna_ir.runtime.session import Session
+from pruna_ir.runtime.threads import few_threads
 
 if TYPE_CHECKING:
     from pruna_ir.model import Model
@@ -102,7 +102,7 @@ def layer_errors(
     for start in range(0, len(layers), GROUP):
         progress("comparing layers", start, len(layers))
         measured += _compare_group(layers[start : start + GROUP], protos, runtime, batches)
-    board = Switchboard(protos[0], layers, batches[:ALONE_SAMPLES], _threads())
+    board = Switchboard(protos[0], layers, batches[:ALONE_SAMPLES], few_threads())
     found = []
     for index, item in enumerate(measured):
         progress("rounding each layer alone", index, len(layers))
@@ -158,7 +158,7 @@ def _compare_group(
 def _open(proto: onnx.ModelProto, tensors: Sequence[str]) -> Session | None:
     inputs = {value.name for value in proto.graph.input}
     names = [name for name in dict.fromkeys(tensors) if name not in inputs]
-    return Session(with_outputs(proto, names), threads=_threads(), optimize=False) if names else None
+    return Session(with_outputs(proto, names), threads=few_threads(), optimize=False) if names else None
 
 
 def _run(session: Session | None, feeds: Feeds) -> dict[str, np.ndarray]:
@@ -260,7 +260,3 @@ class _Runtime:
         dtype = params.zero_point.dtype
         moved = integer_limits(values.dtype)[0] - integer_limits(dtype)[0]
         return np.asarray((values.astype(np.int64) - int(params.zero_point) - moved).astype(np.float32) * params.scale)
-
-
-def _threads() -> int:
-    return min(2, os.cpu_count() or 1)
