@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pruna_ir.analysis.elementwise import Elementwise, function_of
 from pruna_ir.calibration.mse import Function
-from pruna_ir.passes.quantization.elementwise import Elementwise, function_of
 
 # The longest chain of nodes that is one function: GELU by its tanh takes eight.
 _LONGEST = 12

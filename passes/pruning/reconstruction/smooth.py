@@ -8,41 +8,23 @@ activation is flat, nothing is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-Function = Callable[[np.ndarray], np.ndarray]
+from pruna_ir.analysis.elementwise import function_of
 
 # Shorter chords are taken this long: their slope is that of the tangent.
 _SHORTEST = 1e-3
 
-
-def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * values))
-
-
-def _gelu(values: np.ndarray) -> np.ndarray:
-    """By the tangent, which is within 0.001 of the error function: enough for weights."""
-    return np.asarray(0.5 * values * (1 + np.tanh(0.7978845608 * (values + 0.044715 * values**3))))
-
-
-FUNCTIONS: dict[str, Function] = {
-    "Gelu": _gelu,
-    "HardSwish": lambda values: values * np.clip(values / 6 + 0.5, 0.0, 1.0),
-    "Mish": lambda values: values * np.tanh(np.logaddexp(0.0, values)),
-    "Sigmoid": _sigmoid,
-    "Swish": lambda values: values * _sigmoid(values),
-    "Tanh": np.tanh,
-}
+ACTIVATIONS = frozenset({"Gelu", "HardSwish", "Mish", "Sigmoid", "Swish", "Tanh"})
 _SATURATING = frozenset({"Sigmoid", "Tanh"})
 
 
 @dataclass(frozen=True)
 class Smooth:
-    """An activation by its name in the table."""
+    """An activation by the name of its operator; a function from an array to another of the same kind."""
 
     name: str
 
@@ -51,17 +33,18 @@ class Smooth:
         """Whether it is flat on both sides: then few rows count, and for each output of a layer others."""
         return self.name in _SATURATING
 
-    @property
-    def function(self) -> Function:
-        """The activation itself."""
-        return FUNCTIONS[self.name]
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """What it makes of values."""
+        function = function_of(self.name, {})
+        assert function is not None
+        return np.asarray(function(values), values.dtype)
 
     def weights(self, now: np.ndarray, target: np.ndarray) -> np.ndarray:
         """How steep the chords are."""
         with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are the solver's to refuse
             gap = target - now
             gap = np.where(np.abs(gap) < _SHORTEST, gap.dtype.type(_SHORTEST), gap)
-            return np.asarray(np.abs((self.function(now + gap) - self.function(now)) / gap))
+            return np.asarray(np.abs((self(now + gap) - self(now)) / gap))
 
 
 def smooth_of(readers: list[gs.Node], outputs: frozenset[str]) -> Smooth | None:
@@ -70,7 +53,7 @@ def smooth_of(readers: list[gs.Node], outputs: frozenset[str]) -> Smooth | None:
     `outputs` are the names of the graph's outputs.
     """
     kinds = sorted(node.op for node in readers)
-    if len(readers) == 1 and kinds[0] in FUNCTIONS and readers[0].attrs.get("alpha", 1.0) == 1.0:
+    if len(readers) == 1 and kinds[0] in ACTIVATIONS and readers[0].attrs.get("alpha", 1.0) == 1.0:
         return Smooth(kinds[0])
     if kinds != ["Mul", "Sigmoid"]:
         return None

@@ -83,10 +83,10 @@ class Rounds:
 
     def _errors(self, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
         """The squared errors behind the activation [groups, outputs]."""
-        function, total = self._activation.function, np.zeros(bias.shape)
+        total = np.zeros(bias.shape)
         with np.errstate(over="ignore", invalid="ignore"):  # an error that is not finite is not less
             for chunk, _, now in self._runs(weights, bias):
-                total += np.square(function(now) - function(chunk.target)).sum(axis=1, dtype=np.float64)
+                total += np.square(self._activation(now) - self._activation(chunk.target)).sum(axis=1, dtype=np.float64)
         return total
 
     def _rows(self, weights: np.ndarray, bias: np.ndarray) -> Iterator[Rows]:

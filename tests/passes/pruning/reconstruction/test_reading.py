@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from quadratics import mean_error
-from small_graphs import build, conv, weights
+from quadratics import mean_error, site
 
 from pruna_ir.passes.pruning.reconstruction.observations import Chunk
 from pruna_ir.passes.pruning.reconstruction.reading import Reading
-from pruna_ir.passes.pruning.reconstruction.sites import PARTS, Site, sites_in
+from pruna_ir.passes.pruning.reconstruction.sites import PARTS, Site
 from pruna_ir.passes.pruning.reconstruction.tuned import best_ridge, without_noise
 from pruna_ir.remarks import Reason
-
-
-def site(groups: int = 2, bias: bool = True) -> Site:
-    """A 1x1 convolution from 6 channels to 4, or a MatMul from 6 to 4 without room for a bias."""
-    import onnx
-
-    if bias:
-        constants = {"w": weights(0, 4, 6 // groups, 1, 1), "b": weights(1, 4)}
-        model = build([conv("y", "x", "w", "b", group=groups)], {"x": ["n", 6, 5, 5]}, ["y"], constants)
-    else:
-        node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
-        model = build([node], {"x": ["n", 7, 6]}, ["y"], {"w": weights(0, 6, 4)})
-    return sites_in(model.graph)["y"]
 
 
 def chunks(one: Site, batches: int = 6, rows: int = 30, noise: float = 0.1) -> list[Chunk]:

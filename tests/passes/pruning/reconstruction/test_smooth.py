@@ -7,42 +7,34 @@ import onnx
 import pytest
 from small_graphs import build
 
-from pruna_ir.passes.pruning.reconstruction.smooth import FUNCTIONS, Smooth, smooth_of
-from pruna_ir.runtime.session import Session
+from pruna_ir.passes.pruning.reconstruction.smooth import ACTIVATIONS, Smooth, smooth_of
 
 NODE = onnx.helper.make_node
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_weighted_errors_are_those_behind_the_activation(name: str) -> None:
     random = np.random.default_rng(0)
     now, target = (4 * random.standard_normal(2000).astype(np.float32) for _ in range(2))
     found = Smooth(name).weights(now, target)
     assert found.dtype == np.float32 and (found >= 0).all()
-    behind = np.abs(FUNCTIONS[name](now) - FUNCTIONS[name](target))
+    behind = np.abs(Smooth(name)(now) - Smooth(name)(target))
     np.testing.assert_allclose(found * np.abs(now - target), behind, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_where_nothing_is_wrong_the_tangent_counts(name: str) -> None:
     points = np.linspace(-8, 8, 101, dtype=np.float32)
     exact = points.astype(np.float64)
-    slopes = (FUNCTIONS[name](exact + 1e-5) - FUNCTIONS[name](exact - 1e-5)) / 2e-5
+    slopes = (Smooth(name)(exact + 1e-5) - Smooth(name)(exact - 1e-5)) / 2e-5
     corners = np.isin(np.abs(points), 3.0) if name == "HardSwish" else np.zeros(101, bool)
     np.testing.assert_allclose(Smooth(name).weights(points, points)[~corners], np.abs(slopes)[~corners], atol=5e-3)
 
 
 def test_huge_values_are_no_trouble() -> None:
     points = np.array([-1e4, 1e4], np.float32)
-    for name in FUNCTIONS:
+    for name in ACTIVATIONS:
         assert np.isfinite(Smooth(name).weights(points, points[::-1])).all()
-
-
-@pytest.mark.parametrize("name", ["HardSwish", "Sigmoid", "Tanh"])
-def test_functions_are_those_of_the_operators(name: str) -> None:
-    values = np.linspace(-6, 6, 50, dtype=np.float32)
-    model = build([NODE(name, ["x"], ["y"])], {"x": [50]}, ["y"], {})
-    np.testing.assert_allclose(Session(model).run({"x": values})["y"], FUNCTIONS[name](values), atol=1e-6)
 
 
 GATED = [NODE("Sigmoid", ["r"], ["g"]), NODE("Mul", ["g", "r"], ["y"])]
@@ -67,4 +59,4 @@ def test_which_nodes_are_activations(
 
 
 def test_which_saturate() -> None:
-    assert [name for name in FUNCTIONS if Smooth(name).saturates] == ["Sigmoid", "Tanh"]
+    assert [name for name in sorted(ACTIVATIONS) if Smooth(name).saturates] == ["Sigmoid", "Tanh"]

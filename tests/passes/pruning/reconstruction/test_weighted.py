@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
-from small_graphs import build, conv, weights
+from quadratics import site
 
 from pruna_ir.passes.pruning.reconstruction import weighted
 from pruna_ir.passes.pruning.reconstruction.least_squares import RIDGE, solve
 from pruna_ir.passes.pruning.reconstruction.observations import Chunk
 from pruna_ir.passes.pruning.reconstruction.reading import Reading
-from pruna_ir.passes.pruning.reconstruction.sites import Site, sites_in
-from pruna_ir.passes.pruning.reconstruction.smooth import FUNCTIONS, Smooth
+from pruna_ir.passes.pruning.reconstruction.sites import Site
+from pruna_ir.passes.pruning.reconstruction.smooth import ACTIVATIONS, Smooth
 from pruna_ir.passes.pruning.reconstruction.weighted import Rounds, normal_of
-
-
-def site(groups: int = 1, bias: bool = True) -> Site:
-    """A 1x1 convolution from 6 channels to 4, or a MatMul from 6 to 4 without room for a bias."""
-    if bias:
-        constants = {"w": weights(0, 4, 6 // groups, 1, 1), "b": weights(1, 4)}
-        model = build([conv("y", "x", "w", "b", group=groups)], {"x": ["n", 6, 5, 5]}, ["y"], constants)
-    else:
-        node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
-        model = build([node], {"x": ["n", 7, 6]}, ["y"], {"w": weights(0, 6, 4)})
-    return sites_in(model.graph)["y"]
 
 
 def chunks(one: Site, others: bool = False) -> list[Chunk]:
@@ -66,12 +54,12 @@ def behind(one: Site, some: list[Chunk], name: str, matrix: np.ndarray, bias: np
     total = 0.0
     for chunk in some:
         now = chunk.read @ matrix.transpose(0, 2, 1) + bias[:, None] + (0 if chunk.others is None else chunk.others)
-        total += float(np.square(FUNCTIONS[name](now) - FUNCTIONS[name](chunk.target)).sum())
+        total += float(np.square(Smooth(name)(now) - Smooth(name)(chunk.target)).sum())
     return total
 
 
 @pytest.mark.parametrize("most", [weighted.MOST_APART, 0], ids=["apart", "together"])
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 @pytest.mark.parametrize(
     ("groups", "bias", "others"), [(1, True, False), (2, True, True), (1, False, False)], ids=["one", "sum", "matmul"]
 )
@@ -94,13 +82,13 @@ def test_rounds_lower_the_error_behind_the_activation(
 
 
 def test_no_rounds_change_nothing() -> None:
-    one = site()
+    one = site(1)
     matrix, shift = Rounds(one, chunks(one), Smooth("Tanh")).run(one.matrix, one.bias, np.ones(6, bool), RIDGE, 0)
     assert np.array_equal(matrix, one.matrix) and np.array_equal(shift, one.bias)
 
 
 def test_rows_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = site()
+    one = site(1)
     start = one.matrix, one.bias, np.ones(6, bool), RIDGE, 3
     whole = Rounds(one, chunks(one), Smooth("Sigmoid")).run(*start)
     monkeypatch.setattr(weighted, "_READ", 30 * one.matrix.size)
@@ -109,9 +97,9 @@ def test_rows_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_rows_that_are_not_finite_leave_the_start(name: str) -> None:
-    one = site()
+    one = site(1)
     some = chunks(one)
     some[2].read[0, 3, 1] = np.nan
     with np.errstate(invalid="ignore", over="ignore"):

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
+from pruna_ir.analysis.elementwise import function_of
 from pruna_ir.model import Model
-from pruna_ir.passes.quantization.elementwise import function_of
 from pruna_ir.runtime.session import Session
 
 X = np.concatenate([np.linspace(-6, 6, 97), [0.0]]).astype(np.float32)
